@@ -1,0 +1,51 @@
+"""The chunk that is playing. A chunk carries time: rows that are late are dropped, never played late."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from robot_stack.types import ActionChunk, Array, JointCommand, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkBuffer:
+    """The playing chunk and, until its first row is due, the next one. Immutable: `push` returns the new buffer."""
+
+    playing: ActionChunk | None = None
+    coming: ActionChunk | None = None
+
+    def push(self, chunk: ActionChunk, now_ns: int) -> tuple["ChunkBuffer", Reason | None]:
+        """The buffer with `chunk` in it, or this buffer and why the chunk was refused: all its rows late, or older than what is held."""
+        newest = self.coming or self.playing
+        if newest is not None and chunk.t_obs_ns <= newest.t_obs_ns:
+            return self, Reason.CHUNK_OUT_OF_ORDER
+        if chunk.t_end_ns < now_ns:
+            return self, Reason.CHUNK_STALE
+        current = self.turn(now_ns)
+        if chunk.t0_ns <= now_ns or current.playing is None:
+            return ChunkBuffer(chunk), None
+        return ChunkBuffer(current.playing, chunk), None
+
+    def turn(self, now_ns: int) -> "ChunkBuffer":
+        """The buffer as it is at `now_ns`: the coming chunk plays once its first row is due."""
+        if self.coming is not None and self.coming.t0_ns <= now_ns:
+            return ChunkBuffer(self.coming)
+        return self
+
+    def at(self, now_ns: int) -> JointCommand | None:
+        """The wish for `now_ns`: linear between rows, `qd` the slope; None before the first row and after the last."""
+        chunk = self.turn(now_ns).playing
+        if chunk is None or not chunk.t0_ns <= now_ns <= chunk.t_end_ns:
+            return None
+        row, rest_ns = divmod(now_ns - chunk.t0_ns, chunk.dt_ns)
+        row = min(row, chunk.q.shape[0] - 2)
+        rest = (now_ns - chunk.t0_ns - row * chunk.dt_ns) / chunk.dt_ns
+        step = chunk.q[row + 1] - chunk.q[row]
+        return JointCommand(now_ns, chunk.q[row] + rest * step, step * (1e9 / chunk.dt_ns))
+
+    def ahead(self, now_ns: int) -> Array | None:
+        """The rows still to come at `now_ns` (R, J), or None when no chunk is due."""
+        chunk = self.turn(now_ns).playing
+        if chunk is None or not chunk.t0_ns <= now_ns <= chunk.t_end_ns:
+            return None
+        return np.asarray(chunk.q[(now_ns - chunk.t0_ns) // chunk.dt_ns :])

@@ -1,0 +1,77 @@
+"""Every option of robot_stack, typed, with its unit. The YAML groups beside this file fill these; an unknown key is an error."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class SafetySettings:
+    """Filter and mode machine. Times in s, lengths in m; `*_gain` are the alpha of a barrier row, 1/s."""
+
+    joints_stale_s: float = 0.05
+    policy_silent_s: float = 0.30
+    teleop_silent_s: float = 0.30
+    monitor_silent_s: float = 0.40
+    hazards_stale_s: float = 0.50
+    fallback_silent_s: float = 0.10
+    clear_s: float = 0.50
+    stop_after_s: float = 1.50
+    tracking_gain: float = 8.0
+    keep_out_margin: float = 0.02
+    keep_out_gain: float = 4.0
+    workspace_gain: float = 8.0
+    sigma_factor: float = 2.0
+    hazard_horizon_s: float = 0.2
+    slow_min: float = 0.15
+    barrier: str = ""
+    barrier_gain: float = 2.0
+    barrier_level: float = 0.0
+    use_filter: bool = True
+
+
+@dataclass(frozen=True)
+class MonitorSettings:
+    """The failure monitor. `model`: directory of its ONNX network ("" = model-free signals only); `alpha`: bound on the missed-failure rate."""
+
+    model: str = ""
+    rate_hz: float = 15.0
+    alpha: float = 0.05
+    frozen_frames: int = 3
+    frame_age_s: float = 0.25
+    dark_level: float = 12.0
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """The flow-matching chunk policy. `rows` T at `rate_hz`; `candidates` N at run time; `steps` Euler steps."""
+
+    name: str = "flow"
+    rows: int = 16
+    rate_hz: float = 20.0
+    image_height: int = 96
+    image_width: int = 96
+    width: int = 256
+    depth: int = 4
+    steps: int = 6
+    candidates: int = 16
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Training of a policy. `minutes` > 0 stops early by the clock (0: by `steps` alone, which is reproducible)."""
+
+    steps: int = 3000
+    batch: int = 64
+    lr: float = 5e-4
+    seed: int = 0
+    holdout: int = 4
+    ema: float = 0.995
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The ROS 2 graph. `domain` < 0: one is drawn for each run."""
+
+    domain: int = -1
+    log_dir: str = "runs"
+    episode_s: float = 12.0
+    episodes: list[str] = field(default_factory=lambda: ["nominal"])

@@ -1,0 +1,111 @@
+"""One control tick as a pure function: what is new in, who moves, what the filter says, one command out.
+
+arm_node, lock-step runs and replay all call `control_step`; nothing else decides what a motor gets.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from robot_stack.chunks import ChunkBuffer
+from robot_stack.interfaces import Safety
+from robot_stack.types import (
+    ARMED,
+    ActionChunk,
+    Array,
+    Hazards,
+    JointCommand,
+    JointState,
+    Mode,
+    Reason,
+    SafeCommand,
+    Step,
+    TickInputs,
+    Violation,
+)
+
+TELEOP_SOURCE = "teleop"
+"""`ActionChunk.source` of a human at a device; any other source is a policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlState:
+    """All the memory the control loop has. Times named `*_ns` are arrival times unless said otherwise."""
+
+    mode: Mode = Mode.DISARMED
+    since_ns: int = 0
+    resume: Mode = Mode.DISARMED
+    joints: JointState | None = None
+    hazards: Hazards | None = None
+    commanded: SafeCommand | None = None
+    chunks: ChunkBuffer = field(default_factory=ChunkBuffer)
+    chunk_ns: int | None = None
+    chunk_due: bool = False
+    ahead: Array | None = None
+    fallback: JointCommand | None = None
+    fallback_ns: int | None = None
+    alarm_ns: int | None = None
+    score_ns: int | None = None
+
+
+def control_step(
+    state: ControlState, inputs: TickInputs, now_ns: int, lateness_ns: int, safety: Safety
+) -> tuple[ControlState, Step]:
+    """Take what is new, arbitrate the mode, propose the wish of whoever may move, check it. Pure: same arguments, same bits."""
+    state, refused = _take(state, inputs, now_ns)
+    mode, cause = safety.arbitrate(state, inputs.request, now_ns)
+    if mode is not state.mode:
+        state = _enter(state, mode, now_ns)
+    verdict = safety.check(_wish(state, now_ns), state, now_ns)
+    if refused is not None:
+        verdict = replace(verdict, violations=(*verdict.violations, Violation(refused)))
+    state = replace(state, commanded=verdict.command)
+    return state, Step(now_ns, lateness_ns, inputs, verdict, cause)
+
+
+def _take(state: ControlState, inputs: TickInputs, now_ns: int) -> tuple[ControlState, Reason | None]:
+    refused = inputs.refused
+    if inputs.joints is not None:
+        state = replace(state, joints=inputs.joints)
+    if inputs.hazards is not None:
+        state = replace(state, hazards=inputs.hazards)
+    if inputs.fallback is not None:
+        state = replace(state, fallback=inputs.fallback, fallback_ns=now_ns)
+    if inputs.score is not None:
+        alarm_ns = now_ns if inputs.score.alarm else state.alarm_ns
+        state = replace(state, score_ns=now_ns, alarm_ns=alarm_ns)
+    chunks, why = state.chunks.turn(now_ns), None
+    if inputs.chunk is not None and wants(state, inputs.chunk):
+        why = _refuse(inputs.chunk, state)
+        if why is None:
+            chunks, why = chunks.push(inputs.chunk, now_ns)
+        if why is None:
+            state = replace(state, chunk_ns=now_ns)
+    ahead = chunks.ahead(now_ns)
+    return replace(state, chunks=chunks, ahead=ahead, chunk_due=ahead is not None), why or refused
+
+
+def wants(state: ControlState, chunk: ActionChunk) -> bool:
+    """True when `chunk` comes from the source that may move the arm now, or that may again once FALLBACK ends."""
+    armed = state.resume if state.mode is Mode.FALLBACK else state.mode
+    return armed in ARMED and (armed is Mode.TELEOP) == (chunk.source == TELEOP_SOURCE)
+
+
+def _refuse(chunk: ActionChunk, state: ControlState) -> Reason | None:
+    if state.joints is not None and chunk.q.shape[1] != state.joints.q.shape[0]:
+        return Reason.CHUNK_JOINTS
+    return None if np.isfinite(chunk.q).all() else Reason.CHUNK_NOT_FINITE
+
+
+def _enter(state: ControlState, mode: Mode, now_ns: int) -> ControlState:
+    """A new mode begins. Arming starts with no chunk and no old alarm; FALLBACK remembers where it came from."""
+    resume = state.mode if mode is Mode.FALLBACK else Mode.DISARMED
+    if mode in ARMED and state.mode is not Mode.FALLBACK:
+        state = replace(state, chunks=ChunkBuffer(), ahead=None, chunk_due=False, chunk_ns=now_ns, alarm_ns=None)
+    return replace(state, mode=mode, since_ns=now_ns, resume=resume)
+
+
+def _wish(state: ControlState, now_ns: int) -> JointCommand | None:
+    if state.mode in ARMED:
+        return state.chunks.at(now_ns)
+    return state.fallback if state.mode is Mode.FALLBACK else None

@@ -1,0 +1,117 @@
+"""What a robot is made of: joints, links, cameras, limits. Read from `config/robot/*.yaml`, never changed at run time."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from robot_stack.errors import ConfigError
+from robot_stack.types import Array
+
+Vector3 = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One joint: its frame sits at `origin` (m) of `parent`'s frame (-1: the world), same orientation at q = 0, and moves along/about `axis`."""
+
+    name: str
+    parent: int
+    origin: Vector3
+    axis: Vector3
+    q_min: float
+    q_max: float
+    qd_max: float
+    qdd_max: float
+    kind: Literal["revolute", "prismatic"] = "revolute"
+
+
+@dataclass(frozen=True)
+class Capsule:
+    """A link's shape for distance checks: segment `a`-`b` (m, frame of joint `joint`), `radius` (m)."""
+
+    name: str
+    joint: int
+    a: Vector3
+    b: Vector3
+    radius: float
+
+
+@dataclass(frozen=True)
+class CameraSpec:
+    """A pinhole camera on `joint` (-1: the world): `origin` (m), looking at `target` (m), both in that frame; `fovy` rad; `up` hint."""
+
+    name: str
+    joint: int
+    origin: Vector3
+    target: Vector3
+    fovy: float
+    width: int
+    height: int
+    rate_hz: float
+    up: Vector3 = (0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class RobotSpec:
+    """A robot and its cell. `tip` is the tool point in the frame of `tip_joint`; each `workspace` row (nx, ny, nz, d) keeps n . p >= d for every link end."""
+
+    name: str
+    driver: str
+    control_rate_hz: float
+    joints: tuple[Joint, ...]
+    capsules: tuple[Capsule, ...]
+    cameras: tuple[CameraSpec, ...]
+    q_home: tuple[float, ...]
+    tip_joint: int
+    tip: Vector3
+    workspace: tuple[tuple[float, float, float, float], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.q_home) != len(self.joints):
+            raise ConfigError(
+                f"robot.q_home: found {len(self.q_home)} values, allowed {len(self.joints)} (rad or m, one per joint)"
+            )
+        for i, joint in enumerate(self.joints):
+            if not -1 <= joint.parent < i:
+                raise ConfigError(f"robot.joints[{i}].parent: found {joint.parent}, allowed -1..{i - 1}: parents come first")
+            if not (joint.q_min < joint.q_max and joint.qd_max > 0 and joint.qdd_max > 0):
+                raise ConfigError(f"robot.joints[{i}] ({joint.name}): allowed q_min < q_max, qd_max > 0, qdd_max > 0")
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names in the order of every (J,) array."""
+        return tuple(j.name for j in self.joints)
+
+    @property
+    def dt_ns(self) -> int:
+        """Period of one control tick, nanoseconds."""
+        return round(1e9 / self.control_rate_hz)
+
+    @cached_property
+    def q_min(self) -> Array:
+        """Lower position limits (J,) rad or m."""
+        return np.array([j.q_min for j in self.joints])
+
+    @cached_property
+    def q_max(self) -> Array:
+        """Upper position limits (J,) rad or m."""
+        return np.array([j.q_max for j in self.joints])
+
+    @cached_property
+    def qd_max(self) -> Array:
+        """Speed limits (J,) rad/s or m/s."""
+        return np.array([j.qd_max for j in self.joints])
+
+    @cached_property
+    def qdd_max(self) -> Array:
+        """Acceleration limits (J,) rad/s^2 or m/s^2."""
+        return np.array([j.qdd_max for j in self.joints])
+
+    def camera(self, name: str) -> CameraSpec:
+        """The camera called `name`. Raises ConfigError, listing the ones there are."""
+        for camera in self.cameras:
+            if camera.name == name:
+                return camera
+        raise ConfigError(f"camera: found {name!r}, allowed {[c.name for c in self.cameras]}")
