@@ -1,0 +1,1 @@
+"""Drivers: cameras, arms, teleop devices, simulated worlds. SI units outside, vendor SDK inside."""

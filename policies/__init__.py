@@ -1,0 +1,1 @@
+"""Policies: architectures, training, export, engines."""

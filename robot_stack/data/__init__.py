@@ -1,0 +1,1 @@
+"""Episode logs, datasets and relabellers."""

@@ -1,0 +1,1 @@
+"""The ROS 2 shell: one file a node; nodes only move messages."""

@@ -1,0 +1,1 @@
+"""Replay, re-simulation, lock-step runs and reports."""

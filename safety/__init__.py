@@ -1,0 +1,1 @@
+"""Safety: small, pure, default-deny. Nothing here imports a policy or a driver."""
