@@ -42,7 +42,11 @@ class MonitorSettings:
 
 @dataclass(frozen=True)
 class PolicySettings:
-    """The flow-matching chunk policy. `rows` T at `rate_hz`; `candidates` N at run time; `steps` Euler steps."""
+    """The flow-matching chunk policy. `rows` T at `rate_hz`; `candidates` N at run time; `steps` Euler steps.
+
+    `modes`: how many cosine modes of the chunk are sampled (0: all T); `velocity`: joint speeds are an input too;
+    `keypoints` per camera; `noise_scale` of the samples (1: as trained, 0: the most likely one).
+    """
 
     name: str = "flow"
     rows: int = 16
@@ -53,11 +57,20 @@ class PolicySettings:
     depth: int = 4
     steps: int = 6
     candidates: int = 16
+    modes: int = 0
+    velocity: bool = False
+    keypoints: int = 32
+    dropout: float = 0.0
+    noise_scale: float = 1.0
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Training of a policy. `minutes` > 0 stops early by the clock (0: by `steps` alone, which is reproducible)."""
+    """Training of a policy. `minutes` > 0 stops early by the clock (0: by `steps` alone, which is reproducible).
+
+    The last `holdout` episodes are never trained on. `repeats`: noise draws per encoded frame. Augmentation: `shift` pixels of
+    the resized image, `colour` (share of brightness and contrast), `joint_noise` (share of each joint's std; the target stays).
+    """
 
     steps: int = 3000
     batch: int = 64
@@ -65,6 +78,16 @@ class TrainSettings:
     seed: int = 0
     holdout: int = 4
     ema: float = 0.995
+    minutes: float = 0.0
+    threads: int = 1
+    repeats: int = 4
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    warmup: int = 100
+    shift: int = 2
+    colour: float = 0.15
+    joint_noise: float = 0.02
+    save_every: int = 500
 
 
 @dataclass(frozen=True)
@@ -75,3 +98,18 @@ class RunSettings:
     log_dir: str = "runs"
     episode_s: float = 12.0
     episodes: list[str] = field(default_factory=lambda: ["nominal"])
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """The main job. Shares are of the lock-step demonstrations; `table_seeds` paired seeds a cell of the protections table."""
+
+    root: str = "runs/demo"
+    demonstrations: int = 96
+    live_demonstrations: int = 3
+    clumsy_share: float = 0.2
+    obstacle_share: float = 0.25
+    camera_hz: float = 10.0
+    processes: int = 2
+    table_seeds: int = 6
+    seed: int = 0
