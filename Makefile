@@ -1,0 +1,85 @@
+# robot_stack: `make setup`, `make demo`, `make test`; see README.md.
+#
+#   ROS=jazzy|kilted|none   which ROS 2 wheels to install (default: jazzy; a sourced system ROS 2 is used as it is)
+#   EXTRAS=...              extras of pyproject.toml to install (default: cpu,train,sim,dev)
+#   TORCH_PIP_ARGS=...      extra arguments of `pip install torch`, for a CPU-only wheel
+#   BENCH="qp filter ..."   figures of `make bench` (default: all there are)
+
+PYTHON ?= python3
+EXTRAS ?= cpu,train,sim,dev
+SYSTEM_ROS := $(shell test -n "$$ROS_DISTRO" && $(PYTHON) -c 'import rclpy' 2>/dev/null && echo system)
+ROS ?= $(or $(SYSTEM_ROS),jazzy)
+
+ifeq ($(ROS),jazzy)
+  VENV := .venv
+  INSTALL := .[$(EXTRAS),ros]
+  CONSTRAIN := -c constraints.txt -c constraints-jazzy.txt
+else ifeq ($(ROS),kilted)
+  VENV := .venv-kilted
+  INSTALL := .[$(EXTRAS),ros-kilted]
+  CONSTRAIN := -c constraints.txt -c constraints-kilted.txt
+else ifeq ($(ROS),system)
+  VENV := .venv
+  INSTALL := .[$(EXTRAS)]
+  CONSTRAIN := -c constraints-system-ros.txt
+else ifeq ($(ROS),none)
+  VENV := .venv
+  INSTALL := .[$(EXTRAS)]
+  CONSTRAIN := -c constraints.txt
+else
+  $(error ROS: found '$(ROS)', allowed jazzy, kilted, none (or source a system ROS 2 and leave ROS unset))
+endif
+
+comma := ,
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed-$(ROS)-$(subst $(comma),-,$(EXTRAS))
+PACKAGES := robot_stack policies safety drivers
+
+# A Python of another virtual environment may have left its marks; every start below finds its own libraries again.
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+unexport PYTHONHOME
+export MUJOCO_GL ?= egl
+export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
+
+.PHONY: setup demo test test-kilted test-all lint bench clean
+.DEFAULT_GOAL := setup
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml setup.py $(wildcard constraints*.txt)
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -c 'import sys; sys.exit(f"Python: found {sys.version.split()[0]}, allowed >= 3.11; next: make setup PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@echo "installing into $(VENV): $(INSTALL)"
+ifneq ($(strip $(TORCH_PIP_ARGS)),)
+	$(PY) -m pip install --quiet $(CONSTRAIN) $(TORCH_PIP_ARGS) torch
+endif
+	$(PY) -m pip install --quiet $(CONSTRAIN) -e '$(INSTALL)'
+	@rm -f $(VENV)/.installed-* && touch $@
+
+demo: setup
+	$(PY) -m robot_stack demo
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+test: lint
+	$(PY) -m pytest
+
+test-all: lint
+	$(PY) -m pytest -m 'not gpu and not hardware'
+
+test-kilted:
+	$(MAKE) ROS=kilted EXTRAS=cpu,sim,dev setup
+	$(MAKE) ROS=kilted EXTRAS=cpu,sim,dev test-ros
+
+.PHONY: test-ros
+test-ros: setup
+	$(PY) -m pytest tests/nodes
+
+bench: setup
+	$(PY) -m robot_stack bench $(BENCH)
+
+clean:
+	rm -rf build log install *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find $(PACKAGES) tests benchmarks launch -name __pycache__ -type d -prune -exec rm -rf {} +
