@@ -30,14 +30,83 @@ class SafetySettings:
 
 @dataclass(frozen=True)
 class MonitorSettings:
-    """The failure monitor. `model`: directory of its ONNX network ("" = model-free signals only); `alpha`: bound on the missed-failure rate."""
+    """The failure monitor. `model`: directory of its ONNX network ("" = model-free signals only); `alpha`: bound on the missed-failure rate.
+
+    Grey levels are 0..255: darker on average than `dark_level`, or more than `bright_share` of pixels above `bright_level`, is an alarm.
+    `train_*` shape the training: pixels of the downsampled side, channels, gradient steps, pictures a batch, share held out.
+    """
 
     model: str = ""
     rate_hz: float = 15.0
     alpha: float = 0.05
+    confidence: float = 0.95
     frozen_frames: int = 3
     frame_age_s: float = 0.25
     dark_level: float = 12.0
+    bright_level: float = 250.0
+    bright_share: float = 0.5
+    train_pixels: int = 64
+    train_width: int = 12
+    train_steps: int = 500
+    train_batch: int = 64
+    train_lr: float = 2e-3
+    train_holdout: float = 0.3
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """Where the red keep-out sphere is: `height` (m) of its centre and `radius` (m) are known, hue (0..179) wraps at 0.
+
+    `pixel_sigma`: error of one boundary pixel, px. `sigma_min` m; speeds m/s; `window_s`: the track a speed is fitted to.
+    """
+
+    camera: str = "scene"
+    height: float = 0.15
+    radius: float = 0.05
+    hue: int = 6
+    saturation_min: int = 120
+    value_min: int = 40
+    coverage_min: float = 0.25
+    pixel_sigma: float = 0.35
+    sigma_min: float = 0.003
+    speed_floor: float = 0.05
+    speed_cap: float = 0.6
+    window_s: float = 0.3
+
+
+@dataclass(frozen=True)
+class TacoSettings:
+    """The coin-flip network: `flips` d, `width` H, `depth` residual blocks; Adam + OneCycle to `lr_max` over `epochs`."""
+
+    flips: int = 20
+    width: int = 128
+    depth: int = 3
+    dropout: float = 0.1
+    gain: float = 10.0
+    lr: float = 1e-4
+    lr_max: float = 1e-3
+    batch: int = 512
+    epochs: int = 16
+
+
+@dataclass(frozen=True)
+class VocbfSettings:
+    """The offline barrier. `expectile` tau, `discount` gamma a step; `margin` m is what the label h asks beyond contact;
+    `obstacles`: hindsight positions an episode is relabelled with; `epsilon`: allowed share of failing states called safe."""
+
+    width: int = 128
+    expectile: float = 0.9
+    discount: float = 0.99
+    polyak: float = 0.005
+    lr: float = 1e-3
+    batch: int = 1024
+    steps: int = 1500
+    margin: float = 0.02
+    h_max: float = 0.25
+    obstacles: int = 4
+    epsilon: float = 0.05
+    confidence: float = 0.95
+    holdout: float = 0.2
 
 
 @dataclass(frozen=True)
