@@ -1,0 +1,125 @@
+"""The ROS 2 graph as plain values: which process runs, which topic carries what and how it is delivered.
+
+The one description: the supervisor starts it, `launch/bringup.launch.py` starts it, recorder_node records its topics and
+`robot_stack.nodes.qos` turns its deliveries into QoS profiles. It imports no ROS.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+PACKAGE = "robot_stack"
+ARM_NODE = "arm_node"
+RECORDER_NODE = "recorder_node"
+
+JOINT_STATE = "sensor_msgs/msg/JointState"
+JOINT_TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
+IMAGE = "sensor_msgs/msg/Image"
+DIAGNOSTIC_ARRAY = "diagnostic_msgs/msg/DiagnosticArray"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic: its message type, which node publishes it, and how. `depth` is what a reader keeps that needs only the newest."""
+
+    name: str
+    type: str
+    publisher: str
+    reliable: bool
+    depth: int
+    record_depth: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of the graph: ``python -m module arguments``; `node` is its ROS name ("" = not a ROS node)."""
+
+    name: str
+    module: str
+    node: str = ""
+    parameters: tuple[tuple[str, str], ...] = ()
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def executable(self) -> str:
+        """The console script that colcon and pip install for `module`."""
+        return self.module.rsplit(".", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphDescription:
+    """Everything that runs: the world first, then the nodes, in the order in which they are started."""
+
+    world: Process | None
+    nodes: tuple[Process, ...]
+    topics: tuple[Topic, ...] = field(default=())
+
+    def topic(self, name: str) -> Topic:
+        """The topic called `name`; KeyError lists the ones there are."""
+        for topic in self.topics:
+            if topic.name == name:
+                return topic
+        raise KeyError(f"topic: found {name!r}, allowed {[t.name for t in self.topics]}")
+
+
+def image_topic(camera: str) -> str:
+    """Where the frames of `camera` go."""
+    return f"/{camera}/image"
+
+
+def camera_node(camera: str) -> str:
+    """The ROS name of the node that serves `camera`."""
+    return f"camera_node_{camera}"
+
+
+JOINTS = Topic(
+    "/joint_states", JOINT_STATE, ARM_NODE, True, 1, 200, "reliable: the log must hold each tick; a reader that decides keeps the newest"
+)
+COMMAND = Topic(
+    "/arm/command", JOINT_STATE, ARM_NODE, True, 1, 200, "reliable: what the motors got must be in the log, one message a tick"
+)
+VERDICT = Topic(
+    "/arm/verdict", DIAGNOSTIC_ARRAY, ARM_NODE, True, 100, 200, "reliable and deep: a missing verdict would break the replay of a log"
+)
+POLICY_CHUNK = Topic(
+    "/policy/chunk", JOINT_TRAJECTORY, "policy_node", True, 1, 20, "reliable: ten a second, each matters; only the newest may move the arm"
+)
+TELEOP_CHUNK = Topic(
+    "/teleop/chunk", JOINT_TRAJECTORY, "teleop_node", True, 1, 20, "reliable: as for a policy, a human passes the same door"
+)
+POLICY_CHOICE = Topic("/policy/choice", JOINT_STATE, "policy_node", True, 1, 20, "reliable: small, ten a second, for the log alone")
+FALLBACK_COMMAND = Topic(
+    "/fallback/command", JOINT_STATE, "fallback_node", False, 1, 200, "best effort: 100 a second, the next one replaces a lost one"
+)
+SCORE = Topic("/monitor/score", JOINT_STATE, "monitor_node", True, 1, 50, "reliable: an alarm may not be lost; silence is an alarm too")
+HAZARDS = Topic("/monitor/hazards", JOINT_STATE, "monitor_node", True, 1, 50, "reliable: few and small, the filter needs each")
+
+
+def frames_topic(camera: str) -> Topic:
+    """The image topic of `camera`."""
+    why = "best effort, newest only: a frame sent again would arrive late, and late pixels are worse than none"
+    return Topic(image_topic(camera), IMAGE, camera_node(camera), False, 1, 10, why)
+
+
+def topics(cameras: Sequence[str]) -> tuple[Topic, ...]:
+    """All topics of a robot with `cameras`."""
+    fixed = (JOINTS, COMMAND, VERDICT, POLICY_CHUNK, TELEOP_CHUNK, POLICY_CHOICE, FALLBACK_COMMAND, SCORE, HAZARDS)
+    return (*fixed, *(frames_topic(camera) for camera in cameras))
+
+
+def node(name: str, module: str, config: str, **parameters: str) -> Process:
+    """A node of ours, configured by the run file `config`."""
+    return Process(name, f"{PACKAGE}.nodes.{module}", name, (("config", config), *parameters.items()))
+
+
+def describe(config: str, cameras: Sequence[str], world: Process | None = None) -> GraphDescription:
+    """The graph of a robot with `cameras`, each node configured by the run file `config`; `world` None: the hardware is real."""
+    nodes = (
+        *(node(camera_node(camera), "camera_node", config, camera=camera) for camera in cameras),
+        node("fallback_node", "fallback_node", config),
+        node("monitor_node", "monitor_node", config),
+        node("policy_node", "policy_node", config),
+        node(ARM_NODE, "arm_node", config),
+        node(RECORDER_NODE, "recorder_node", config),
+    )
+    return GraphDescription(world, nodes, topics(cameras))

@@ -1,0 +1,73 @@
+"""A thread that acts on absolute CLOCK_MONOTONIC deadlines. rclpy timers are late and drop ticks; this is what every loop uses."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+
+class Periodic:
+    """Calls `step(lateness_ns)` every `period_ns` in a thread of its own. Deadlines missed altogether are skipped, never caught up in a burst.
+
+    An exception out of `step` ends the thread and is handed to `on_fault`. `priority` 1..99 asks for SCHED_FIFO; `said` is
+    the one line that tells what was got.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        period_ns: int,
+        step: Callable[[int], None],
+        on_fault: Callable[[BaseException], None],
+        priority: int = 0,
+    ) -> None:
+        self.said = "normal scheduling"
+        self._period_ns = period_ns
+        self._step = step
+        self._on_fault = on_fault
+        self._priority = priority
+        self._ready = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns once the thread runs with the scheduling it can have."""
+        self._thread.start()
+        self._ready.wait()
+
+    def stop(self, timeout_s: float = 2.0) -> bool:
+        """End after the step that runs now; True when the thread is gone."""
+        self._stopping.set()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        self.said = _schedule(self._priority)
+        self._ready.set()
+        try:
+            self._loop()
+        except BaseException as error:  # whatever it is, the node must learn of it and end
+            self._on_fault(error)
+
+    def _loop(self) -> None:
+        deadline_ns = time.monotonic_ns() + self._period_ns
+        while not self._stopping.is_set():
+            if (rest_ns := deadline_ns - time.monotonic_ns()) > 0:
+                time.sleep(rest_ns / 1e9)
+            now_ns = time.monotonic_ns()
+            self._step(now_ns - deadline_ns)
+            deadline_ns += self._period_ns * (1 + max(0, time.monotonic_ns() - deadline_ns - 1) // self._period_ns)
+
+
+def _schedule(priority: int) -> str:
+    if not priority:
+        return "normal scheduling"
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except PermissionError:
+        return (
+            f"normal scheduling: SCHED_FIFO {priority} was refused by the system; "
+            f"allow it with `ulimit -r {priority}` or CAP_SYS_NICE, or set run.fifo_priority=0"
+        )
+    return f"SCHED_FIFO {priority}"

@@ -1,0 +1,24 @@
+"""How each topic is delivered, as rclpy QoS profiles. The choice and its reason stand beside the topic in `robot_stack.graph`."""
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from robot_stack.graph import Topic
+
+
+def newest(topic: Topic) -> QoSProfile:
+    """For a reader that acts on the newest value: what it has not read yet is replaced."""
+    return _profile(topic, topic.depth)
+
+
+def every(topic: Topic) -> QoSProfile:
+    """For the publisher and for the recorder: a queue deep enough that a short stall loses nothing."""
+    return _profile(topic, topic.record_depth)
+
+
+def _profile(topic: Topic, depth: int) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE if topic.reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.VOLATILE,
+    )
