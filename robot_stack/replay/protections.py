@@ -1,0 +1,149 @@
+"""What each protection buys and costs: the same seeds, in lock-step, with each protection on and off."""
+
+import multiprocessing
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from drivers.scenario import SCENARIOS
+from robot_stack.build import load_robot
+from robot_stack.config.schema import MonitorSettings, SafetySettings, TaskSettings
+from robot_stack.replay.lockstep import Episode, Outcome, Rates, autonomous_crew
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One row of the table: which protections are on. `selector` False = one sample, taken as it comes."""
+
+    name: str
+    selector: bool
+    filter: bool
+    monitor: bool
+
+
+VARIANTS = (
+    Variant("policy alone", selector=False, filter=False, monitor=False),
+    Variant("+ selector", selector=True, filter=False, monitor=False),
+    Variant("+ filter", selector=False, filter=True, monitor=False),
+    Variant("+ monitor, fallback", selector=False, filter=False, monitor=True),
+    Variant("all", selector=True, filter=True, monitor=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Robot:
+    """Everything a worker process needs to build the robot anew."""
+
+    robot: str
+    bundle: Path
+    task: TaskSettings
+    safety: SafetySettings
+    monitor: MonitorSettings
+    rates: Rates
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One episode of the table."""
+
+    robot: Robot
+    variant: Variant
+    scenario: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell: counts over `n` paired seeds; intervals are Wilson 95 %."""
+
+    variant: str
+    scenario: str
+    n: int
+    success: int
+    violation: int
+    stopped: int
+    limited: float
+    clearance_min: float
+    time_to_stop_s: float | None
+
+    @property
+    def success_interval(self) -> tuple[float, float]:
+        """Wilson interval of the success rate."""
+        return wilson(self.success, self.n)
+
+    @property
+    def violation_interval(self) -> tuple[float, float]:
+        """Wilson interval of the violation rate."""
+        return wilson(self.violation, self.n)
+
+
+def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson score interval of a rate k / n at confidence given by `z` (1.96: 95 %). Wilson 1927, eq. (8)."""
+    if n == 0:
+        return 0.0, 1.0
+    p, zz = k / n, z * z
+    centre = (p + zz / (2 * n)) / (1 + zz / n)
+    half = z / (1 + zz / n) * float(np.sqrt(p * (1 - p) / n + zz / (4 * n * n)))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def run_job(job: Job) -> Outcome:
+    """One episode, in this process, one thread. The policy's noise bank is drawn from the seed, so variants are paired."""
+    robot, variant = job.robot, job.variant
+    crew = autonomous_crew(
+        load_robot(robot.robot),
+        robot.task,
+        replace(robot.safety, use_filter=variant.filter),
+        robot.monitor if variant.monitor else None,
+        robot.bundle,
+        candidates=None if variant.selector else 1,
+        noise_seed=job.seed,
+        rates=robot.rates,
+    )
+    return Episode(crew, SCENARIOS[job.scenario], job.seed).run()
+
+
+def run_table(robot: Robot, scenarios: Sequence[str], seeds: Sequence[int], processes: int = 2) -> list[tuple[Job, Outcome]]:
+    """All episodes of the table, in `processes` processes, with a progress bar. The order of the result is that of the jobs."""
+    jobs = [Job(robot, v, s, seed) for seed in seeds for s in scenarios for v in VARIANTS]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes) as pool:
+        outcomes = list(tqdm(pool.imap(run_job, jobs), total=len(jobs), desc="protections", unit="episode"))
+    return list(zip(jobs, outcomes, strict=True))
+
+
+def cells(results: Iterable[tuple[Job, Outcome]]) -> Iterator[Cell]:
+    """The table, one cell per variant and scenario, in the order they were first seen."""
+    groups: dict[tuple[str, str], list[Outcome]] = {}
+    for job, outcome in results:
+        groups.setdefault((job.variant.name, job.scenario), []).append(outcome)
+    for (variant, scenario), outcomes in groups.items():
+        stops = [o.stop_s for o in outcomes if o.stop_s is not None]
+        yield Cell(
+            variant=variant,
+            scenario=scenario,
+            n=len(outcomes),
+            success=sum(o.success for o in outcomes),
+            violation=sum(o.violation for o in outcomes),
+            stopped=len(stops),
+            limited=float(np.mean([o.limited for o in outcomes])),
+            clearance_min=min(o.clearance for o in outcomes),
+            time_to_stop_s=float(np.median(stops)) if stops else None,
+        )
+
+
+def as_rows(table: Iterable[Cell]) -> list[dict[str, object]]:
+    """The cells as plain rows for JSON, with rates and intervals."""
+    return [
+        asdict(c)
+        | {
+            "success_rate": c.success / c.n,
+            "violation_rate": c.violation / c.n,
+            "success_interval": c.success_interval,
+            "violation_interval": c.violation_interval,
+        }
+        for c in table
+    ]
