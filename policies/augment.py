@@ -1,0 +1,25 @@
+"""Random changes of training pictures. Each picture of a batch gets its own draw."""
+
+import torch
+from torch import Tensor
+
+
+def shift(pictures: Tensor, pixels: int) -> Tensor:
+    """uint8 (B, h, w, 3) moved by up to `pixels` in each direction; the border repeats (DrQ, Yarats et al. 2020)."""
+    if pixels == 0:
+        return pictures
+    batch, height, width, _ = pictures.shape
+    move = torch.randint(-pixels, pixels + 1, (2, batch, 1))
+    rows = (torch.arange(height) + move[0]).clamp(0, height - 1)
+    columns = (torch.arange(width) + move[1]).clamp(0, width - 1)
+    return pictures[torch.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def colour(pictures: Tensor, share: float) -> Tensor:
+    """uint8 (B, h, w, 3) to float 0..255, contrast and brightness (of each colour) changed by up to `share`."""
+    pixels = pictures.float()
+    if share == 0.0:
+        return pixels
+    contrast = 1.0 + share * (2.0 * torch.rand(len(pixels), 1, 1, 1) - 1.0)
+    brightness = 255.0 * share * (torch.rand(len(pixels), 1, 1, 1) + 0.5 * torch.rand(len(pixels), 1, 1, 3) - 0.75)
+    return (pixels * contrast + brightness).clamp(0.0, 255.0)

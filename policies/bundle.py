@@ -1,0 +1,120 @@
+"""The one deployable unit: a directory with `manifest.yaml`, `model.onnx` and `manifest.sha256` (checkable with `sha256sum -c`).
+
+Nothing in it is unpickled. Every file's hash is in the manifest, the manifest's own beside it; a mismatch refuses to start.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import yaml
+
+from robot_stack.errors import PolicyError
+
+MANIFEST, MANIFEST_SUM, MODEL = "manifest.yaml", "manifest.sha256", "model.onnx"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle is. `cameras`: name and native (H, W); `unit`: of joints and chunk (a prismatic joint's is m); `parity`: rad.
+
+    `rows` T at `dt_ns`; `candidates`: default N; `features`: F; `selector`: counts and arg-max are in the graph; `velocity`: the graph
+    wants joint speeds too.
+    """
+
+    version: int
+    name: str
+    joint_names: tuple[str, ...]
+    unit: str
+    cameras: tuple[tuple[str, tuple[int, int]], ...]
+    instruction: str
+    rows: int
+    dt_ns: int
+    rate_hz: float
+    candidates: int
+    features: int
+    denoising_steps: int
+    velocity: bool
+    selector: bool
+    data_sha256: str
+    train_frames: int
+    opset: int
+    statistics: Mapping[str, list[float]]
+    figures: Mapping[str, float] = field(default_factory=dict)
+    parity: Mapping[str, float] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A directory whose every hash was checked, and its manifest."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def model(self) -> Path:
+        """The ONNX graph."""
+        return self.folder / MODEL
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest and its sum; `manifest.files` must already name every other file."""
+    text = yaml.safe_dump(json.loads(json.dumps(asdict(manifest))), sort_keys=False)
+    (folder / MANIFEST).write_text(text)
+    (folder / MANIFEST_SUM).write_text(f"{hashlib.sha256(text.encode()).hexdigest()}  {MANIFEST}\n")
+
+
+def load_bundle(folder: Path, joint_names: tuple[str, ...] | None = None) -> Bundle:
+    """Check every hash and, where given, the joint names. Raises PolicyError naming what is missing, cut, changed or different."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise PolicyError(f"{folder}: no such bundle directory; make one with `robot-stack export`")
+    _check(folder / MANIFEST, _recorded_sum(folder))
+    manifest = _parse(folder / MANIFEST)
+    for name, wanted in manifest.files.items():
+        _check(folder / name, wanted)
+    if MODEL not in manifest.files:
+        raise PolicyError(f"{folder / MANIFEST}: files: found {sorted(manifest.files)}, allowed with {MODEL}; export again")
+    if joint_names is not None and tuple(joint_names) != manifest.joint_names:
+        raise PolicyError(
+            f"{folder}: joints: found {manifest.joint_names}, allowed {tuple(joint_names)}: the bundle is for another arm"
+        )
+    return Bundle(folder, manifest)
+
+
+def _recorded_sum(folder: Path) -> str:
+    path = folder / MANIFEST_SUM
+    if not path.is_file():
+        raise PolicyError(f"{path}: missing, the bundle is truncated; copy it again or export again")
+    return path.read_text().split(" ")[0].strip()
+
+
+def _check(path: Path, wanted: str) -> None:
+    if not path.is_file():
+        raise PolicyError(f"{path}: missing, the bundle is truncated; copy it again or export again")
+    if (found := sha256_of(path)) != wanted:
+        raise PolicyError(
+            f"{path}: found sha256 {found[:12]}..., {path.stat().st_size} bytes, allowed {wanted[:12]}...: the file was cut or changed; "
+            "copy the bundle again or export again"
+        )
+
+
+def _parse(path: Path) -> Manifest:
+    try:
+        raw = yaml.safe_load(path.read_text())
+        if raw["version"] != VERSION:
+            raise PolicyError(f"{path}: version: found {raw['version']}, allowed {VERSION}; export again with this version")
+        joint_names, cameras = tuple(raw.pop("joint_names")), raw.pop("cameras")
+        return Manifest(joint_names=joint_names, cameras=tuple((name, (size[0], size[1])) for name, size in cameras), **raw)
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise PolicyError(f"{path}: not a manifest: {error!r}; export again") from error

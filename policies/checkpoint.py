@@ -1,0 +1,119 @@
+"""A training run on disk: `policy.safetensors` + `policy.yaml` (the result), and `resume.safetensors` (to go on after an interruption)."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from policies.flow import FlowPolicy, FlowShape
+from robot_stack.config.schema import PolicySettings, TrainSettings
+from robot_stack.errors import PolicyError
+
+WEIGHTS, CARD, RESUME = "policy.safetensors", "policy.yaml", "resume.safetensors"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint is: settings, joints, cameras with native (H, W), instruction, hash of the training data, holdout figures."""
+
+    settings: PolicySettings
+    train: TrainSettings
+    joint_names: tuple[str, ...]
+    cameras: tuple[tuple[str, tuple[int, int]], ...]
+    instruction: str
+    data_sha256: str
+    num_frames: int
+    steps_done: int = 0
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> FlowShape:
+        """What the network is built for."""
+        return FlowShape(len(self.joint_names), self.cameras)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """The whole file or the old one: written beside, flushed to the disk, renamed."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def save_checkpoint(folder: Path, policy: FlowPolicy, card: Card) -> Path:
+    """Write the result of a training run into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / WEIGHTS, save({k: v.contiguous() for k, v in policy.state_dict().items()}))
+    write_atomic(folder / CARD, yaml.safe_dump(json.loads(json.dumps(asdict(card))), sort_keys=False).encode())
+    return folder
+
+
+def load_checkpoint(folder: Path) -> tuple[FlowPolicy, Card]:
+    """The policy in evaluation mode and its card. Raises PolicyError when a file is missing, cut or of another version."""
+    card = _read_card(folder)
+    policy = FlowPolicy(card.shape, card.settings)
+    try:
+        policy.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise PolicyError(f"{folder / WEIGHTS}: can't be read: {error}; train again") from error
+    return policy.eval(), card
+
+
+def _read_card(folder: Path) -> Card:
+    try:
+        raw = yaml.safe_load((folder / CARD).read_text())
+        return Card(
+            PolicySettings(**raw.pop("settings")),
+            TrainSettings(**raw.pop("train")),
+            tuple(raw.pop("joint_names")),
+            tuple((name, (size[0], size[1])) for name, size in raw.pop("cameras")),
+            **raw,
+        )
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise PolicyError(f"{folder / CARD}: can't be read: {error!r}; allowed: what train wrote; train again") from error
+
+
+def save_resume(folder: Path, tensors: Mapping[str, Tensor], key: str, step: int) -> None:
+    """Everything needed to go on at `step`; `key` identifies the run it belongs to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = save({k: v.detach().contiguous() for k, v in tensors.items()}, metadata={"key": key, "step": str(step)})
+    write_atomic(folder / RESUME, content)
+
+
+def load_resume(folder: Path, key: str) -> tuple[dict[str, Tensor], int] | None:
+    """Tensors and step of an interrupted run with the same `key`; None when there is none or it is of another run."""
+    path = folder / RESUME
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("key") != key:
+                return None
+            return {name: file.get_tensor(name) for name in file.keys()}, int(metadata["step"])  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise PolicyError(f"{path}: can't be read: {error}; delete it to start over") from error
+
+
+def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors` with `prefix.` before each name."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `named`."""
+    return {name.removeprefix(prefix + "."): t for name, t in tensors.items() if name.startswith(prefix + ".")}
+
+
+def same_threads(threads: int) -> None:
+    """Fix the number of torch threads: results are reproducible only at a fixed number."""
+    torch.set_num_threads(max(1, threads))

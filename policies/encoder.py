@@ -1,0 +1,90 @@
+"""From pictures to one condition vector, computed once per decision whatever the number of candidates.
+
+Each camera has its own small network: three convolutions, then a spatial softmax whose expected image coordinates are the keypoints
+(Finn et al. 2016, "Deep Spatial Autoencoders"), plus the mean activation of each map, which tells whether a thing is there at all.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def area_weights(source: int, target: int) -> Tensor:
+    """Weights (target, source) that average exactly the source pixels each target pixel covers; used for both sides of an image."""
+    edges = np.linspace(0.0, source, target + 1)
+    pixels = np.arange(source)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return torch.tensor(np.clip(overlap, 0.0, None) * target / source, dtype=torch.float32)
+
+
+class Resize(nn.Module):
+    """uint8 (B, H, W, 3) to float (B, h, w, 3), still 0..255. Two matrix products: the same arithmetic in PyTorch and in every engine."""
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, source: tuple[int, int], target: tuple[int, int]) -> None:
+        super().__init__()
+        self.same = source == target
+        self.register_buffer("rows", area_weights(source[0], target[0]), persistent=False)
+        self.register_buffer("columns", area_weights(source[1], target[1]), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The averaged picture."""
+        pixels = images.float()
+        if self.same:
+            return pixels
+        batch, height, width, colours = pixels.shape
+        pixels = torch.matmul(self.rows, pixels.reshape(batch, height, width * colours)).reshape(batch, -1, width, colours)
+        return torch.matmul(self.columns, pixels)
+
+
+class CameraEncoder(nn.Module):
+    """Float picture (B, h, w, 3), 0..255, to features (B, 3 * keypoints): x and y of each keypoint in -1..1, and its mean activation."""
+
+    grid_x: Tensor
+    grid_y: Tensor
+
+    def __init__(self, size: tuple[int, int], keypoints: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 5, stride=2, padding=2)
+        self.middle = nn.Conv2d(16, 32, 3, stride=2, padding=1)
+        self.maps = nn.Conv2d(32, keypoints, 3, padding=1)
+        self.sharpness = nn.Parameter(torch.ones(keypoints, 1))
+        height, width = ((side + 3) // 4 for side in size)
+        y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+        self.register_buffer("grid_x", x.reshape(-1), persistent=False)
+        self.register_buffer("grid_y", y.reshape(-1), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Keypoints and mean activations."""
+        x = pixels.permute(0, 3, 1, 2) / 127.5 - 1.0
+        x = F.relu(self.stem(x))
+        x = F.relu(self.middle(x))
+        maps = self.maps(x).flatten(2)
+        weight = torch.softmax(maps * self.sharpness, dim=-1)
+        presence = torch.tanh(maps.mean(dim=-1))
+        return torch.cat([weight @ self.grid_x, weight @ self.grid_y, presence], dim=-1)
+
+
+class ObservationEncoder(nn.Module):
+    """Pictures of all cameras and normalised joints (B, D) to the condition (B, width)."""
+
+    def __init__(
+        self, size: tuple[int, int], num_cameras: int, num_joint_inputs: int, keypoints: int, width: int, dropout: float
+    ):
+        super().__init__()
+        self.cameras = nn.ModuleList(CameraEncoder(size, keypoints) for _ in range(num_cameras))
+        self.fuse = nn.Sequential(
+            nn.Linear(num_cameras * 3 * keypoints + num_joint_inputs, width),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+        )
+
+    def forward(self, pictures: list[Tensor], joints: Tensor) -> Tensor:
+        """`pictures`: one float (B, h, w, 3), 0..255, per camera."""
+        seen = [camera(picture) for camera, picture in zip(self.cameras, pictures, strict=True)]
+        condition: Tensor = self.fuse(torch.cat([*seen, joints], dim=-1))
+        return condition

@@ -1,0 +1,126 @@
+"""A checkpoint becomes a bundle: one ONNX graph that is the whole decision, and a manifest that says what it is.
+
+In: uint8 pictures, joints, noise (N, T, J). Inside: resize, normalisation, ONE encoding, N-way denoising with all Euler steps unrolled,
+the selector's pseudo-counts and the arg-max. Out: chunk (T, J), winner, counts (N,), features (N, F), candidates (N, T, J). N is dynamic.
+"""
+
+import logging
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from policies.bundle import MODEL, VERSION, Manifest, sha256_of, write_manifest
+from policies.checkpoint import Card, load_checkpoint
+from policies.encoder import Resize
+from policies.flow import FlowPolicy
+from policies.parity import TOLERANCE_RAD, measure_parity
+from robot_stack.data.episode import Episode
+from robot_stack.errors import PolicyError
+
+OPSET = 20
+OUTPUTS = ["chunk", "winner", "counts", "features", "candidates"]
+
+
+class Decision(nn.Module):
+    """The exported graph as a module. Without a selector the counts are zero and candidate 0 wins."""
+
+    def __init__(self, policy: FlowPolicy, selector: nn.Module | None) -> None:
+        super().__init__()
+        self.policy, self.selector = policy, selector
+        self.resize = nn.ModuleList(Resize(size, policy.size) for _, size in policy.shape.cameras)
+
+    def forward(self, pictures: list[Tensor], joints: Tensor, speeds: Tensor | None, noise: Tensor) -> tuple[Tensor, ...]:
+        """`pictures` uint8 (H, W, 3) each, `joints` (J,), `speeds` (J,) or None, `noise` (N, T, J)."""
+        resized = [resize(picture[None]) for resize, picture in zip(self.resize, pictures, strict=True)]
+        condition = self.policy.encode(resized, joints[None], None if speeds is None else speeds[None])
+        delta, features = self.policy.sample(condition, noise)
+        candidates = joints + delta
+        counts = features[:, 0] * 0.0 if self.selector is None else self.selector(features).reshape(-1)
+        winner = torch.argmax(counts)
+        return torch.index_select(candidates, 0, winner.reshape(1))[0], winner, counts, features, candidates
+
+
+def export_bundle(
+    checkpoint: Path, out: Path, selector: nn.Module | None, episodes: Sequence[Episode], tolerance: float = TOLERANCE_RAD
+) -> Path:
+    """Write the bundle of `checkpoint` into `out` and compare it with PyTorch on recorded observations of `episodes`.
+
+    `selector` maps features (N, F) to pseudo-counts (N,), larger is more familiar. Raises PolicyError, and leaves no bundle, when the
+    largest difference exceeds `tolerance` (rad).
+    """
+    policy, card = load_checkpoint(checkpoint)
+    decision = Decision(policy, selector).eval()
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    write_graph(decision, part / MODEL)
+    parity = measure_parity(decision, part / MODEL, episodes)
+    if not parity["max_abs_rad"] <= tolerance:
+        shutil.rmtree(part)
+        raise PolicyError(
+            f"parity: found {parity['max_abs_rad']:.2e} rad between ONNX and PyTorch over {parity['observations']:.0f} observations, "
+            f"allowed {tolerance:.0e}; no bundle was written; retrain, or raise the tolerance if you know why"
+        )
+    write_manifest(part, _manifest(policy, card, selector is not None, parity, {MODEL: sha256_of(part / MODEL)}))
+    shutil.rmtree(out, ignore_errors=True)
+    part.replace(out)
+    return out
+
+
+def write_graph(decision: Decision, path: Path) -> None:
+    """Export `decision` at opset OPSET with a dynamic number of candidates; weights are inside the file."""
+    policy = decision.policy
+    pictures = [torch.zeros(*size, 3, dtype=torch.uint8) for _, size in policy.shape.cameras]
+    joints = torch.zeros(policy.shape.num_joints)
+    noise = torch.randn(3, policy.settings.rows, policy.shape.num_joints)
+    speeds = joints if policy.settings.velocity else None
+    names = [f"image_{name}" for name, _ in policy.shape.cameras] + ["joints"] + ["speeds"] * policy.settings.velocity + ["noise"]
+    candidates = torch.export.Dim("candidates", min=1, max=4096)
+    dynamic = ([None] * len(pictures), None, None, {0: candidates})
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            decision,
+            (pictures, joints, speeds, noise),
+            str(path),
+            input_names=names,
+            output_names=OUTPUTS,
+            opset_version=OPSET,
+            dynamo=True,
+            dynamic_shapes=dynamic,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _manifest(policy: FlowPolicy, card: Card, selector: bool, parity: dict[str, float], files: dict[str, str]) -> Manifest:
+    settings = card.settings
+    statistics = {name: getattr(policy, name).tolist() for name in ("joint_mean", "joint_std", "speed_std")}
+    return Manifest(
+        version=VERSION,
+        name=settings.name,
+        joint_names=card.joint_names,
+        unit="rad (m for a prismatic joint)",
+        cameras=card.cameras,
+        instruction=card.instruction,
+        rows=settings.rows,
+        dt_ns=round(1e9 / settings.rate_hz),
+        rate_hz=settings.rate_hz,
+        candidates=settings.candidates,
+        features=settings.width,
+        denoising_steps=settings.steps,
+        velocity=settings.velocity,
+        selector=selector,
+        data_sha256=card.data_sha256,
+        train_frames=card.num_frames,
+        opset=OPSET,
+        statistics=statistics,
+        figures=dict(card.figures),
+        parity=parity,
+        files=files,
+    )

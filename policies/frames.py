@@ -1,0 +1,77 @@
+"""The training set in memory: one row per recorded sample, pictures already resized, still uint8."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from policies.encoder import Resize
+from policies.flow import FlowPolicy, FlowShape
+from policies.recorded import check_alike, chunks, velocities
+from robot_stack.config.schema import PolicySettings
+from robot_stack.data.episode import Episode
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """M samples: `pictures` one uint8 (M, h, w, 3) per camera, `q` and `qd` (M, J), `chunk` (M, T, J) absolute, rad."""
+
+    pictures: tuple[Tensor, ...]
+    q: Tensor
+    qd: Tensor
+    chunk: Tensor
+
+    def __len__(self) -> int:
+        return len(self.q)
+
+
+def shape_of(episodes: Sequence[Episode]) -> FlowShape:
+    """Joints and cameras (sorted by name) of `episodes`. Raises PolicyError where they differ."""
+    check_alike(episodes)
+    sizes = {name: images.shape[1:3] for name, images in episodes[0].images.items()}
+    cameras = tuple((name, (int(height), int(width))) for name, (height, width) in sorted(sizes.items()))
+    return FlowShape(len(episodes[0].joint_names), cameras)
+
+
+def frames_of(episodes: Sequence[Episode], settings: PolicySettings) -> Frames:
+    """All samples of `episodes` in order."""
+    shape = shape_of(episodes)
+    size = (settings.image_height, settings.image_width)
+    pictures = tuple(
+        torch.cat([_resized(e.images[name], Resize(native, size)) for e in episodes]) for name, native in shape.cameras
+    )
+    return Frames(
+        pictures,
+        _float(np.concatenate([e.q for e in episodes])),
+        _float(np.concatenate([velocities(e) for e in episodes])),
+        _float(np.concatenate([chunks(e, settings.rows, settings.rate_hz) for e in episodes])),
+    )
+
+
+def _float(array: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Tensor:
+    return torch.from_numpy(np.asarray(array, dtype=np.float32))
+
+
+def _resized(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], resize: Resize) -> Tensor:
+    whole = torch.from_numpy(np.array(images))
+    if resize.same:
+        return whole
+    return torch.cat([resize(part).round().to(torch.uint8) for part in whole.split(64)])
+
+
+def set_statistics(policy: FlowPolicy, frames: Frames) -> Tensor:
+    """Fill the policy's buffers from `frames`; returns the loss weight (K, J).
+
+    Every joint counts alike, but for joints that hardly move; within a joint a mode counts by its size.
+    """
+    modes = torch.matmul(policy.basis, frames.chunk - frames.q[:, None])
+    policy.joint_mean.copy_(frames.q.mean(0))
+    policy.joint_std.copy_(frames.q.std(0).clamp(min=1e-3))
+    policy.speed_std.copy_(frames.qd.std(0).clamp(min=1e-3))
+    policy.mode_mean.copy_(modes.mean(0))
+    policy.mode_std.copy_(modes.std(0).clamp(min=1e-4))
+    largest = policy.mode_std.amax(0, keepdim=True)
+    weight = policy.mode_std / largest * (largest / (largest + 0.01))
+    return weight / weight.mean()

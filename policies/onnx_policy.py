@@ -1,0 +1,105 @@
+"""The runtime engine: ONNX Runtime around a bundle. numpy in, numpy out; torch is never imported here.
+
+The noise bank is drawn once and used at every decision (TACO does the same): a decision is a function of its observation alone.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from policies.bundle import Bundle, load_bundle
+from robot_stack.errors import PolicyError
+from robot_stack.types import ActionChunk, Candidates, Choice, Observation
+
+Provider = str
+Value = NDArray[np.generic]
+
+
+class OnnxPolicy:
+    """A Policy. `joint_names` and `cameras` say what it wants to see; `manifest` everything else."""
+
+    def __init__(
+        self,
+        bundle: Path | str,
+        candidates: int = 0,
+        threads: int = 1,
+        seed: int = 42,
+        joint_names: tuple[str, ...] | None = None,
+        provider: Provider = "CPUExecutionProvider",
+    ) -> None:
+        """`candidates` N (0: the bundle's). Raises PolicyError on a damaged bundle, other joints, or a provider that isn't really used."""
+        self._bundle: Bundle = load_bundle(Path(bundle), joint_names)
+        self.manifest = self._bundle.manifest
+        self.joint_names = self.manifest.joint_names
+        self.cameras = tuple(name for name, _ in self.manifest.cameras)
+        num = candidates or self.manifest.candidates
+        shape = (num, self.manifest.rows, len(self.joint_names))
+        self._noise = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+        self._session = open_session(self._bundle.model, threads, provider)
+
+    def decide(self, observation: Observation) -> Choice:
+        """Encode once, sample N candidates, choose one. Raises PolicyError on an observation that is not what the bundle was trained on."""
+        chunk, winner, counts = self._run(["chunk", "winner", "counts"], observation, self._noise)
+        rows = ActionChunk(observation.t_ns, observation.t_ns, self.manifest.dt_ns, chunk.astype(np.float64), self.manifest.name)
+        return Choice(rows, int(winner), counts.astype(np.float64) if self.manifest.selector else None)
+
+    def sample(self, observation: Observation, noise: NDArray[np.float32] | None = None) -> Candidates:
+        """All N candidates: from the bank, or from `noise` (N, T, J)."""
+        noise = self._noise if noise is None else noise
+        if noise.ndim != 3 or noise.shape[1:] != self._noise.shape[1:]:
+            raise PolicyError(f"noise: found {noise.shape}, allowed (N, {self._noise.shape[1]}, {self._noise.shape[2]})")
+        actions, features, counts = self._run(["candidates", "features", "counts"], observation, noise)
+        return Candidates(actions, features, counts if self.manifest.selector else None)
+
+    def _run(self, outputs: list[str], observation: Observation, noise: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        feed = self._feed(observation)
+        feed["noise"] = noise
+        answers: list[NDArray[np.float32]] = self._session.run(outputs, feed)
+        return answers
+
+    def _feed(self, observation: Observation) -> dict[str, Value]:
+        manifest = self.manifest
+        if observation.instruction != manifest.instruction:
+            raise PolicyError(
+                f"instruction: found {observation.instruction!r}, allowed {manifest.instruction!r}: trained on that one only"
+            )
+        feed: dict[str, Value] = {f"image_{name}": _picture(observation, name, size) for name, size in manifest.cameras}
+        q = observation.joints.q
+        if q.shape != (len(self.joint_names),) or not np.isfinite(q).all():
+            raise PolicyError(
+                f"joints: found {q.shape}, finite: {bool(np.isfinite(q).all())}, allowed finite ({len(self.joint_names)},)"
+            )
+        feed["joints"] = q.astype(np.float32)
+        if manifest.velocity:
+            feed["speeds"] = observation.joints.qd.astype(np.float32)
+        return feed
+
+
+def _picture(observation: Observation, name: str, size: tuple[int, int]) -> Value:
+    frames: Mapping[str, object] = observation.frames
+    if name not in frames:
+        raise PolicyError(f"camera {name}: not in the observation, which has {sorted(frames)}; is its camera_node running?")
+    rgb = observation.frames[name].rgb
+    if rgb.shape[:2] != size:
+        raise PolicyError(f"camera {name}: found a picture of {rgb.shape[:2]}, allowed {size} (rows, columns) as in training")
+    return rgb
+
+
+def open_session(model: Path, threads: int, provider: Provider) -> onnxruntime.InferenceSession:
+    """A session that really uses `provider`: ONNX Runtime falls back to the CPU in silence, so what it uses is checked."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    available = onnxruntime.get_available_providers()
+    if provider not in available:
+        raise PolicyError(f"provider: found {provider!r}, allowed here {available}; install the runtime that has it")
+    try:
+        session = onnxruntime.InferenceSession(str(model), options, providers=[provider])
+    except Exception as error:  # onnxruntime's errors share no public parent
+        raise PolicyError(f"{model}: can't be opened: {error}; export again") from error
+    if (used := session.get_providers()[0]) != provider:
+        raise PolicyError(f"provider: asked for {provider}, the session uses {used}; check its driver libraries")
+    return session

@@ -1,0 +1,69 @@
+"""Recorded episodes seen as a policy sees the world: observations, and the chunk the demonstrator had in mind at each of them."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from robot_stack.clock import nanoseconds
+from robot_stack.data.episode import Episode
+from robot_stack.errors import PolicyError
+from robot_stack.types import Array, CameraFrame, JointState, Observation
+
+
+def velocities(episode: Episode) -> Array:
+    """Joint speeds (n, J), rad/s, by backward difference of the measured joints: only the past is used, the first row is zero."""
+    return np.diff(episode.q, axis=0, prepend=episode.q[:1]) * episode.rate_hz
+
+
+def chunks(episode: Episode, rows: int, rate_hz: float) -> Array:
+    """Commanded chunks (n, T, J): row i of chunk t is the action at sample t + i * episode.rate_hz / rate_hz, linear between samples.
+
+    Rows past the end repeat the last action: a finished task stays finished.
+    """
+    last = len(episode) - 1
+    at = np.arange(len(episode))[:, None] + np.arange(rows) * (episode.rate_hz / rate_hz)
+    low = np.minimum(at.astype(np.int64), last)
+    high = np.minimum(low + 1, last)
+    part = np.where(low < last, at - low, 0.0)[..., None]
+    whole: Array = (1.0 - part) * episode.action[low] + part * episode.action[high]
+    return whole
+
+
+def whole_chunks(episode: Episode, rows: int, rate_hz: float) -> int:
+    """How many samples, from the first on, have a chunk of `rows` that ends inside the episode."""
+    return max(0, len(episode) - int(np.ceil((rows - 1) * episode.rate_hz / rate_hz)))
+
+
+def observation_at(episode: Episode, index: int) -> Observation:
+    """The observation of sample `index`, as observe() would have made it; time 0 is the first sample."""
+    t_ns = nanoseconds(index / episode.rate_hz)
+    frames = {name: CameraFrame(name, t_ns, images[index]) for name, images in episode.images.items()}
+    before = episode.q[max(index - 1, 0)]
+    joints = JointState(t_ns, episode.q[index], (episode.q[index] - before) * episode.rate_hz)
+    return Observation(t_ns, frames, joints, episode.instruction)
+
+
+def check_alike(episodes: Sequence[Episode]) -> None:
+    """Raises PolicyError unless there is an episode and all have the joints, cameras, image sizes and rate of the first."""
+    if not episodes:
+        raise PolicyError("episodes: found none, allowed at least 1; record some or point dataset= at a folder that has them")
+    first = _kind(episodes[0])
+    for episode in episodes[1:]:
+        if (kind := _kind(episode)) != first:
+            raise PolicyError(f"episode {episode.name}: found {kind}, allowed {first} as in episode {episodes[0].name}")
+
+
+def _kind(episode: Episode) -> tuple[object, ...]:
+    sizes = {name: images.shape[1:3] for name, images in sorted(episode.images.items())}
+    return episode.joint_names, sizes, episode.rate_hz, episode.instruction
+
+
+def data_hash(episodes: Sequence[Episode]) -> str:
+    """sha256 (hex) of what training reads: names, joints, actions and every image byte."""
+    digest = hashlib.sha256()
+    for episode in episodes:
+        digest.update(repr((episode.name, _kind(episode))).encode())
+        for array in (episode.q, episode.action, *(episode.images[name] for name in sorted(episode.images))):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
