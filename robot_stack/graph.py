@@ -40,10 +40,11 @@ class Process:
     parameters: tuple[tuple[str, str], ...] = ()
     arguments: tuple[str, ...] = ()
 
-    @property
-    def executable(self) -> str:
-        """The console script that colcon and pip install for `module`."""
-        return self.module.rsplit(".", 1)[-1]
+    def command(self, python: str) -> list[str]:
+        """The command line that starts it with the interpreter `python`."""
+        ros = [word for name, value in self.parameters for word in ("-p", f"{name}:={value}")]
+        node = ["--ros-args", "-r", f"__node:={self.node}", *ros] if self.node else []
+        return [python, "-m", self.module, *self.arguments, *node]
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ class Reason(Enum):
     NO_COMMAND = "no_command"
     CHUNK_NOT_FINITE = "chunk_not_finite"
     CHUNK_JOINTS = "chunk_joint_order"
+    CHUNK_MALFORMED = "chunk_malformed"
     CHUNK_STALE = "chunk_stale"
     CHUNK_OUT_OF_ORDER = "chunk_out_of_order"
     POLICY_SILENT = "policy_silent"

@@ -1,0 +1,47 @@
+"""One ROS domain a run, so that graphs on one computer never hear each other."""
+
+import random
+import socket
+from typing import IO
+
+from robot_stack.errors import ConfigError
+from robot_stack.exclusive import hold
+
+FIRST, LAST = 1, 100
+"""Above 100 the ports would reach into those Linux hands out by itself."""
+
+
+class DomainLease:
+    """A ROS domain nobody else holds, until `release()` or the end of this process."""
+
+    def __init__(self, domain: int, lock: IO[str]) -> None:
+        self.domain = domain
+        self._lock = lock
+
+    def release(self) -> None:
+        """Let others have the domain; allowed twice."""
+        self._lock.close()
+
+
+def lease_domain(wanted: int = -1) -> DomainLease:
+    """A lease on domain `wanted`, or on a free one when `wanted` < 0. Raises ConfigError when it is taken or none is left."""
+    if wanted > LAST or wanted == 0:
+        raise ConfigError(f"run.domain: found {wanted}, allowed {FIRST}..{LAST}, or -1 for a free one")
+    candidates = [wanted] if wanted > 0 else random.sample(range(FIRST, LAST + 1), LAST)
+    for domain in candidates:
+        lock = hold(f"domain_{domain}")
+        if lock is not None and _silent(domain):
+            return DomainLease(domain, lock)
+        if lock is not None:
+            lock.close()
+    raise ConfigError(f"run.domain: {candidates[0] if wanted > 0 else 'every one'} is in use; stop that graph or leave run.domain=-1")
+
+
+def _silent(domain: int) -> bool:
+    """True when no participant of another program sits on the first discovery port of `domain` (DDSI-RTPS 9.6.1.1)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", 7400 + 250 * domain + 10))
+        except OSError:
+            return False
+    return True

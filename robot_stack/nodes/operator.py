@@ -1,0 +1,143 @@
+"""The operator's side of a running graph: ask arm_node and recorder_node, watch the verdicts. A ROS node inside any program."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.experimental.events_executor import EventsExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
+
+from robot_stack.data.wire import stamp_ns
+from robot_stack.data.wire_step import step_value
+from robot_stack.errors import RobotStackError
+from robot_stack.graph import ARM_NODE, RECORDER_NODE, VERDICT
+from robot_stack.nodes.lifecycle import WAKE_S
+from robot_stack.nodes.messages import message_class
+from robot_stack.nodes.qos import every
+from robot_stack.types import Request, Step
+
+KEPT_STEPS = 500
+"""How many verdicts wait for a reader: five seconds of them."""
+
+
+class Operator:
+    """Speaks to the graph on `domain` from a thread of its own. Set the discovery environment first: it is read once a process."""
+
+    def __init__(self, domain: int) -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=domain, args=[], signal_handler_options=SignalHandlerOptions.NO)
+        self._node = Node("operator", context=self._context, use_global_arguments=False, start_parameter_services=False)
+        self._clients: dict[str, Any] = {}
+        self._verdicts: deque[Any] = deque(maxlen=KEPT_STEPS)
+        self._newest: Any = None
+        self._arrived = threading.Condition()
+        self._node.create_subscription(message_class(VERDICT.type), VERDICT.name, self._take, every(VERDICT))
+        self._executor = EventsExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._spin, name="operator", daemon=True)
+        self._thread.start()
+
+    def request(self, request: Request, timeout_s: float = 5.0) -> tuple[bool, str]:
+        """Ask arm_node for `request`: granted or not, and its reason."""
+        return self.trigger(f"/{ARM_NODE}/{request.value}", timeout_s)
+
+    def trigger(self, service: str, timeout_s: float = 5.0) -> tuple[bool, str]:
+        """Call a std_srvs/Trigger `service`. Raises RobotStackError when nobody answers."""
+        response = self._call(Trigger, service, Trigger.Request(), timeout_s)
+        return bool(response.success), str(response.message)
+
+    def start_log(self, path: Path, timeout_s: float = 5.0) -> str:
+        """Let recorder_node write a new log to `path`; the path it really writes. Raises RobotStackError when it refuses."""
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(path))
+        request = SetParameters.Request(parameters=[Parameter(name="path", value=value)])
+        self._call(SetParameters, f"/{RECORDER_NODE}/set_parameters", request, timeout_s)
+        return self._granted(f"/{RECORDER_NODE}/start", timeout_s)
+
+    def stop_log(self, timeout_s: float = 10.0) -> str:
+        """Let recorder_node close its log; what it says about it. Raises RobotStackError when it refuses."""
+        return self._granted(f"/{RECORDER_NODE}/stop", timeout_s)
+
+    def lifecycle_state(self, node: str, timeout_s: float = 5.0) -> str:
+        """The lifecycle state of `node`: "active", "inactive", ... Raises RobotStackError when it does not answer."""
+        return str(self._call(GetState, f"/{node}/get_state", GetState.Request(), timeout_s).current_state.label)
+
+    def change_state(self, node: str, transition: int, timeout_s: float = 5.0) -> bool:
+        """Ask `node` for a lifecycle transition (lifecycle_msgs/Transition); False when it refused."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self._call(ChangeState, f"/{node}/change_state", request, timeout_s).success)
+
+    def step(self) -> Step | None:
+        """The newest verdict, without its chunk; None before the first."""
+        return None if self._newest is None else _step(self._newest)
+
+    def wait_for(self, condition: Callable[[Step], bool], timeout_s: float, what: str = "", after_ns: int = 0) -> Step:
+        """The first tick later than `after_ns` for which `condition` holds, none skipped. Raises RobotStackError after `timeout_s`, naming `what`."""
+        deadline = time.monotonic() + timeout_s
+        newest: Step | None = None
+        with self._arrived:
+            while True:
+                while self._verdicts:
+                    newest = _step(self._verdicts.popleft())
+                    if newest.t_ns > after_ns and condition(newest):
+                        return newest
+                if not self._arrived.wait(deadline - time.monotonic()):
+                    raise RobotStackError(f"{what or 'the condition'}: not met within {timeout_s:.1f} s; {_last(newest or self.step())}")
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._closing.set()
+        self._thread.join(2.0)
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    def _take(self, message: Any) -> None:
+        with self._arrived:
+            self._newest = message
+            self._verdicts.append(message)
+            self._arrived.notify_all()
+
+    def _spin(self) -> None:
+        while self._context.ok() and not self._closing.is_set():
+            self._executor.spin_once(timeout_sec=WAKE_S)
+
+    def _granted(self, service: str, timeout_s: float) -> str:
+        success, message = self.trigger(service, timeout_s)
+        if not success:
+            raise RobotStackError(f"{service}: refused: {message}")
+        return message
+
+    def _call(self, kind: Any, service: str, request: Any, timeout_s: float) -> Any:
+        if service not in self._clients:
+            self._clients[service] = self._node.create_client(kind, service)
+        client = self._clients[service]
+        deadline = time.monotonic() + timeout_s
+        if not client.wait_for_service(timeout_sec=timeout_s):
+            raise RobotStackError(f"{service}: no such service within {timeout_s:.1f} s; is its node running, on this domain?")
+        answered = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: answered.set())
+        if not answered.wait(deadline - time.monotonic()):
+            raise RobotStackError(f"{service}: no answer within {timeout_s:.1f} s; does its node hang?")
+        return future.result()
+
+
+def _step(message: Any) -> Step:
+    return step_value(message, stamp_ns(message), None)
+
+
+def _last(step: Step | None) -> str:
+    if step is None:
+        return "no verdict has arrived; is arm_node active?"
+    reasons = [v.reason.value for v in step.verdict.violations]
+    return f"the last verdict is {step.verdict.mode.value} {step.verdict.decision.value} {reasons}, because {[r.value for r in step.mode_cause]}"
