@@ -1,0 +1,99 @@
+"""Named scalars with a stamp: score, hazards and choice <-> sensor_msgs/JointState (DESIGN: standard messages only)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from robot_stack.clock import NS_PER_S
+from robot_stack.errors import ContractError
+from robot_stack.types import Array, FailureScore, Hazards
+
+Make = Callable[..., Any]
+"""Builds a message: `make("std_msgs/msg/Header", stamp=..., frame_id=...)`."""
+
+JOINT_STATE = "sensor_msgs/msg/JointState"
+_HAZARD_FIELDS = ("x", "y", "z", "radius", "sigma", "speed_max")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChoiceNote:
+    """/policy/choice: the winner among the candidates for the chunk of `source` seen at `t_obs_ns`; `counts` (N,) or None."""
+
+    t_obs_ns: int
+    source: str
+    winner: int
+    latency_s: float
+    counts: Array | None
+
+
+def stamp_ns(message: Any) -> int:
+    """The time in the header, nanoseconds."""
+    return int(message.header.stamp.sec) * NS_PER_S + int(message.header.stamp.nanosec)
+
+
+def header(make: Make, t_ns: int, frame_id: str = "") -> Any:
+    """A std_msgs/Header with the stamp `t_ns`."""
+    stamp = make("builtin_interfaces/msg/Time", sec=t_ns // NS_PER_S, nanosec=t_ns % NS_PER_S)
+    return make("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
+
+
+def _scalars(make: Make, t_ns: int, frame_id: str, values: dict[str, float]) -> Any:
+    position = np.array(list(values.values()), dtype=np.float64)
+    zeros = np.zeros(len(position))
+    names = list(values)
+    return make(JOINT_STATE, header=header(make, t_ns, frame_id), name=names, position=position, velocity=zeros, effort=zeros)
+
+
+def _named(message: Any, what: str, needed: tuple[str, ...]) -> dict[str, float]:
+    values = dict(zip(message.name, (float(x) for x in message.position), strict=False))
+    if missing := [name for name in needed if name not in values]:
+        raise ContractError(f"{what}: found {sorted(values)}, missing {missing}")
+    return values
+
+
+def score_value(message: Any) -> FailureScore:
+    """The monitor's score in a sensor_msgs/JointState of named scalars."""
+    values = _named(message, "failure score", ("score", "threshold"))
+    return FailureScore(stamp_ns(message), values["score"], values["threshold"], message.header.frame_id)
+
+
+def score_message(score: FailureScore, make: Make) -> Any:
+    """The score with its threshold; frame_id is the cause."""
+    return _scalars(make, score.t_ns, score.cause, {"score": score.score, "threshold": score.threshold})
+
+
+def hazards_message(hazards: Hazards, make: Make) -> Any:
+    """hazard_k.{x,y,z,radius,sigma,speed_max}, after their count, so that no hazard is not an empty message."""
+    columns = np.column_stack([hazards.p_W, hazards.radius, hazards.sigma, hazards.speed_max])
+    names = [f"hazard_{k}.{name}" for k in range(len(columns)) for name in _HAZARD_FIELDS]
+    values = dict(zip(names, columns.ravel().tolist(), strict=True))
+    return _scalars(make, hazards.t_ns, "world", {"count": float(len(columns)), **values})
+
+
+def hazards_value(message: Any) -> Hazards:
+    """The perceived spheres in a sensor_msgs/JointState of named scalars."""
+    count = _named(message, "hazards", ("count",))["count"]
+    if not (count >= 0 and float(count).is_integer() and count * len(_HAZARD_FIELDS) < len(message.name)):
+        raise ContractError(f"hazards: found count {count} with {len(message.name)} scalars, allowed 6 scalars for each")
+    names = tuple(f"hazard_{k}.{name}" for k in range(int(count)) for name in _HAZARD_FIELDS)
+    values = _named(message, "hazards", names)
+    rows = np.array([values[name] for name in names]).reshape(-1, len(_HAZARD_FIELDS))
+    return Hazards(stamp_ns(message), rows[:, :3], rows[:, 3], rows[:, 4], rows[:, 5])
+
+
+def note_message(note: ChoiceNote, make: Make) -> Any:
+    """winner, latency_s, count_0.. ; frame_id says which chunk."""
+    counts = {} if note.counts is None else {f"count_{i}": float(c) for i, c in enumerate(note.counts)}
+    frame_id = f"{note.source}@{note.t_obs_ns}"
+    return _scalars(make, note.t_obs_ns, frame_id, {"winner": float(note.winner), "latency_s": note.latency_s, **counts})
+
+
+def note_value(message: Any) -> ChoiceNote:
+    """The policy's choice in a sensor_msgs/JointState of named scalars."""
+    values = _named(message, "policy choice", ("winner", "latency_s"))
+    counts = [values[f"count_{i}"] for i in range(len(values) - 2) if f"count_{i}" in values]
+    source = message.header.frame_id.rpartition("@")[0]
+    winner = int(values["winner"]) if np.isfinite(values["winner"]) else -1
+    return ChoiceNote(stamp_ns(message), source, winner, values["latency_s"], np.array(counts) if counts else None)
