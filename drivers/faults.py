@@ -1,0 +1,89 @@
+"""Faults on demand, as real devices have them: a camera that repeats, drops, darkens or delays its frames, and noisy joint sensors."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from robot_stack.clock import nanoseconds
+from robot_stack.types import Array, CameraFrame, JointState
+
+
+class FaultKind(Enum):
+    """What goes wrong. CLEAR ends all faults (of one camera, when one is named)."""
+
+    CLEAR = "clear"
+    FREEZE = "freeze"
+    DROP = "drop"
+    DIM = "dim"
+    LATENCY = "latency"
+    JOINT_NOISE = "joint_noise"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`camera` "" means all. `amount`: DIM the factor on the light (0..1), LATENCY s, JOINT_NOISE rad (1 std); unused otherwise."""
+
+    kind: FaultKind
+    camera: str = ""
+    amount: float = 0.0
+
+
+@dataclass(slots=True)
+class CameraFaults:
+    """What is wrong with one camera now, and the frames it holds back."""
+
+    frozen: bool = False
+    dropped: bool = False
+    light: float = 1.0
+    latency_s: float = 0.0
+    last: CameraFrame | None = None
+    _late: deque[CameraFrame] = field(default_factory=deque)
+
+    def apply(self, fault: Fault) -> None:
+        """Begin `fault`; again is no change."""
+        match fault.kind:
+            case FaultKind.CLEAR:
+                self.frozen, self.dropped, self.light, self.latency_s = False, False, 1.0, 0.0
+            case FaultKind.FREEZE:
+                self.frozen = True
+            case FaultKind.DROP:
+                self.dropped = True
+            case FaultKind.DIM:
+                self.light = fault.amount
+            case FaultKind.LATENCY:
+                self.latency_s = fault.amount
+            case FaultKind.JOINT_NOISE:
+                pass
+
+    @property
+    def needs_no_picture(self) -> bool:
+        """True while the next frame is made of the last one."""
+        return self.last is not None and (self.frozen or self.dropped)
+
+    def repeat(self, t_ns: int) -> CameraFrame:
+        """The frame of a frozen camera (old picture, new stamp) or of one that drops frames (old picture, old stamp)."""
+        assert self.last is not None
+        if not self.dropped:
+            self.last = CameraFrame(self.last.camera, t_ns, self.last.rgb)
+        return self.last
+
+    def deliver(self, frame: CameraFrame) -> CameraFrame:
+        """The newest frame the camera hands over at the time of `frame`: that one, or with latency an older one."""
+        self._late.append(frame)
+        due_ns = frame.t_ns - nanoseconds(self.latency_s)
+        while len(self._late) > 1 and self._late[1].t_ns <= due_ns:
+            self._late.popleft()
+        if self.latency_s == 0.0:
+            self._late.clear()
+        self.last = self._late[0] if self._late else frame
+        return self.last
+
+
+def noisy(joints: JointState, sigma: float, rng: np.random.Generator) -> JointState:
+    """`joints` with Gaussian noise of 1 std `sigma` (rad or m) on q and ten times that (per s) on qd."""
+    if sigma <= 0.0:
+        return joints
+    noise: Array = rng.normal(0.0, sigma, (2, joints.q.size))
+    return JointState(joints.t_ns, joints.q + noise[0], joints.qd + 10.0 * noise[1], joints.tau)
