@@ -1,0 +1,160 @@
+"""Is the robot's eyesight to be trusted, and does what it sees lead to failure? Pure in the state, deterministic, no torch.
+
+Named causes come first (default deny): a camera that is missing, old, frozen (the same pixels under new stamps; a real
+sensor's noise never repeats), dark, overexposed, or of a brightness the classifier was never trained on. Then the
+classifier: the ONNX network of `monitor_training`, a probability that the state shown lies outside the V-OCBF safe set,
+against the threshold whose missed-failure rate is bounded by `conformal`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from robot_stack.clock import nanoseconds
+from robot_stack.config.schema import MonitorSettings
+from robot_stack.errors import PolicyError
+from robot_stack.robot import RobotSpec
+from robot_stack.types import CameraFrame, FailureScore, Image
+
+CARD = "monitor.json"
+NETWORK = "monitor.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is remembered of one camera: newest stamp, digest of its pixels, and how many stamps in a row showed them."""
+
+    t_ns: int
+    digest: bytes
+    repeats: int
+    grey: float
+    bright: float
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorState:
+    """All the memory of the monitor: one `Seen` a camera, and the last score with the stamps it belongs to."""
+
+    seen: tuple[tuple[str, Seen], ...] = ()
+    scored: tuple[int, ...] = ()
+    score: float = 0.0
+
+
+class Classifier:
+    """The trained network and its card. Raises PolicyError when a file is missing, unreadable or not the one the card names."""
+
+    def __init__(self, folder: Path) -> None:
+        import onnxruntime
+
+        self.card = read_card(folder)
+        self.threshold = float(self.card["threshold"])
+        self.cameras: tuple[str, ...] = tuple(self.card["cameras"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        path = str(folder / NETWORK)
+        self._session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def score(self, pictures: Mapping[str, Image]) -> float:
+        """Probability of failure shown by one picture (H, W, 3) a camera; NaN (an alarm) when a size is not what it was trained on."""
+        wanted = tuple(self.card["shape"])
+        if any(pictures[name].shape != wanted for name in self.cameras):
+            return float("nan")
+        (out,) = self._session.run(None, {name: pictures[name][None] for name in self.cameras})
+        return float(out[0])
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The JSON beside the network, once the network's sha256 is the one in it. Raises PolicyError."""
+    for name in (CARD, NETWORK):
+        if not (folder / name).is_file():
+            raise PolicyError(
+                f"monitor.model: {folder / name} is missing; train the monitor, or set monitor.model to '' for none"
+            )
+    try:
+        card: dict[str, Any] = json.loads((folder / CARD).read_text())
+        wanted = card["sha256"]
+    except (ValueError, KeyError) as error:
+        raise PolicyError(f"monitor.model: {folder / CARD} is no monitor card ({error}); train the monitor again") from error
+    found = hashlib.sha256((folder / NETWORK).read_bytes()).hexdigest()
+    if found != wanted:
+        raise PolicyError(
+            f"monitor.model: {folder / NETWORK} has sha256 {found[:12]}, its card says {wanted[:12]}; copy both again"
+        )
+    return card
+
+
+class Monitor:
+    """The failure monitor of one robot. `spec` names the cameras that must be there."""
+
+    def __init__(self, settings: MonitorSettings, spec: RobotSpec) -> None:
+        self._settings = settings
+        self._cameras = tuple(camera.name for camera in spec.cameras)
+        self._classifier = Classifier(Path(settings.model)) if settings.model else None
+        strangers = set(self._classifier.cameras if self._classifier else ()) - set(self._cameras)
+        if strangers:
+            raise PolicyError(f"monitor.model: wants cameras {sorted(strangers)}, the robot has {list(self._cameras)}")
+
+    def start(self) -> MonitorState:
+        """The state before the first picture."""
+        return MonitorState()
+
+    @property
+    def threshold(self) -> float:
+        """A score above it is an alarm; 1 where there is no network."""
+        return self._classifier.threshold if self._classifier else 1.0
+
+    def update(self, state: MonitorState, frames: Mapping[str, CameraFrame], now_ns: int) -> tuple[MonitorState, FailureScore]:
+        """The opinion at `now_ns` on the newest frame of each camera. `t_ns` of the score is that of the oldest picture. Pure."""
+        before = dict(state.seen)
+        seen = {name: self._look(before.get(name), frames[name]) for name in self._cameras if name in frames}
+        scored, score = self._classify(state, frames)
+        cause = next((c for c in (self._cause(name, seen.get(name), now_ns) for name in self._cameras) if c), "")
+        if not cause and not score <= self.threshold:
+            cause = "classifier"
+        t_ns = min((s.t_ns for s in seen.values()), default=now_ns)
+        return MonitorState(tuple(seen.items()), scored, score), FailureScore(t_ns, score, self.threshold, cause)
+
+    def _look(self, last: Seen | None, frame: CameraFrame) -> Seen:
+        if last is not None and frame.t_ns == last.t_ns:
+            return last
+        digest = blake2b(frame.rgb.tobytes(), digest_size=16).digest()
+        repeats = last.repeats + 1 if last is not None and digest == last.digest else 1
+        grey = cv2.cvtColor(np.ascontiguousarray(frame.rgb), cv2.COLOR_RGB2GRAY)
+        bright = cv2.countNonZero(cv2.inRange(grey, self._settings.bright_level, 255.0)) / grey.size
+        return Seen(frame.t_ns, digest, repeats, float(cv2.mean(grey)[0]), float(bright))
+
+    def _classify(self, state: MonitorState, frames: Mapping[str, CameraFrame]) -> tuple[tuple[int, ...], float]:
+        """Stamps and score of the pictures; the last one again where nothing is new, 0 without a network or before all cameras are there."""
+        if self._classifier is None or any(name not in frames for name in self._classifier.cameras):
+            return (), 0.0
+        stamps = tuple(frames[name].t_ns for name in self._classifier.cameras)
+        if stamps == state.scored:
+            return stamps, state.score
+        return stamps, self._classifier.score({name: frames[name].rgb for name in self._classifier.cameras})
+
+    def _cause(self, name: str, seen: Seen | None, now_ns: int) -> str:
+        """What is wrong with one camera, as ``what:camera``; empty when nothing is."""
+        if seen is None:
+            return f"missing:{name}"
+        if not 0 <= now_ns - seen.t_ns <= nanoseconds(self._settings.frame_age_s):
+            return f"stale:{name}"
+        if seen.repeats >= self._settings.frozen_frames:
+            return f"frozen:{name}"
+        if seen.grey < self._settings.dark_level:
+            return f"dark:{name}"
+        if seen.bright > self._settings.bright_share:
+            return f"overexposed:{name}"
+        return self._unfamiliar(name, seen.grey)
+
+    def _unfamiliar(self, name: str, grey: float) -> str:
+        ranges = self._classifier.card["grey"] if self._classifier else {}
+        low, high = ranges.get(name, (0.0, 255.0))
+        return "" if low <= grey <= high else f"unfamiliar_light:{name}"
