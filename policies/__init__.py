@@ -1,1 +1,3 @@
 """Policies: architectures, training, export, engines."""
+
+PROJECT = "robot_stack"

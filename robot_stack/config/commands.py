@@ -1,0 +1,111 @@
+"""What each command of `robot-stack` may be told: one dataclass a command, made of the settings in `schema.py`.
+
+A field that holds settings is a Hydra group (`policy=flow` picks `config/policy/flow.yaml`); any other field is a plain key.
+`robot` is a name in `config/robot/` or the path of a YAML file.
+"""
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from robot_stack.config.schema import (
+    DemoSettings,
+    DetectorSettings,
+    MonitorSettings,
+    PolicySettings,
+    RunSettings,
+    SafetySettings,
+    TacoSettings,
+    TaskSettings,
+    TrainSettings,
+    VocbfSettings,
+)
+
+
+@dataclass(frozen=True)
+class RunCommand:
+    """Launch the ROS 2 graph with the policy in `bundle`."""
+
+    bundle: str = MISSING
+    robot: str = "sim_arm"
+    run: RunSettings = field(default_factory=RunSettings)
+    safety: SafetySettings = field(default_factory=SafetySettings)
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+    task: TaskSettings = field(default_factory=TaskSettings)
+
+
+@dataclass(frozen=True)
+class RecordCommand:
+    """Launch the same graph with a human (on `sim_arm`: a scripted one, `clumsy` on request) in the policy's place."""
+
+    robot: str = "sim_arm"
+    clumsy: bool = False
+    run: RunSettings = field(default_factory=RunSettings)
+    safety: SafetySettings = field(default_factory=SafetySettings)
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+    task: TaskSettings = field(default_factory=TaskSettings)
+
+
+@dataclass(frozen=True)
+class TrainCommand:
+    """Train a policy on `dataset` (a LeRobot dataset, or a folder of episode logs) into the checkpoint folder `out`."""
+
+    dataset: str = MISSING
+    out: str = "runs/train"
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+
+@dataclass(frozen=True)
+class ExportCommand:
+    """Turn `checkpoint` into the bundle `out`. Parity and the selector use `dataset` (""); the one it was trained on."""
+
+    checkpoint: str = MISSING
+    dataset: str = MISSING
+    out: str = "runs/bundle"
+    selector: bool = True
+    taco: TacoSettings = field(default_factory=TacoSettings)
+
+
+@dataclass(frozen=True)
+class ReplayCommand:
+    """Replay a `log` (verdicts must be bit-equal), or a `dataset` through a `bundle` (chunk error on the episodes kept out)."""
+
+    log: str = ""
+    dataset: str = ""
+    bundle: str = ""
+    out: str = "runs/replay"
+
+
+@dataclass(frozen=True)
+class ReportCommand:
+    """Write one HTML report of the episode logs in the folder `log`."""
+
+    log: str = MISSING
+    out: str = "runs/report.html"
+
+
+@dataclass(frozen=True)
+class DoctorCommand:
+    """Look at this computer with the eyes of `robot`."""
+
+    robot: str = "sim_arm"
+
+
+@dataclass(frozen=True)
+class DemoCommand:
+    """The main job on the simulated robot, all of it."""
+
+    robot: str = "sim_arm"
+    demo: DemoSettings = field(default_factory=DemoSettings)
+    run: RunSettings = field(default_factory=RunSettings)
+    safety: SafetySettings = field(default_factory=SafetySettings)
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+    task: TaskSettings = field(default_factory=TaskSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    taco: TacoSettings = field(default_factory=TacoSettings)
+    vocbf: VocbfSettings = field(default_factory=VocbfSettings)

@@ -1,0 +1,22 @@
+"""Are `policies`, `safety` and `drivers` ours? Another package may own one of the names (PyPI has a `safety`), and Python won't say."""
+
+import importlib
+from pathlib import Path
+
+from robot_stack.errors import ConfigError
+
+NAMES = ("policies", "safety", "drivers")
+OWNER = "robot_stack"
+
+
+def check_names() -> None:
+    """Raises ConfigError unless each of the three packages is the one that belongs to this robot_stack. Called before an arm moves."""
+    home = Path(__file__).resolve().parent.parent
+    for name in NAMES:
+        module = importlib.import_module(name)
+        found = Path(str(module.__file__)).resolve().parent.parent if module.__file__ else None
+        if getattr(module, "PROJECT", "") != OWNER or found != home:
+            raise ConfigError(
+                f"package {name}: found another project's at {module.__file__}, allowed the one beside {home / OWNER}; "
+                f"next: pip uninstall {name}, then install robot_stack again (the two overwrite each other's files)"
+            )
