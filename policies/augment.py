@@ -12,7 +12,8 @@ def shift(pictures: Tensor, pixels: int) -> Tensor:
     move = torch.randint(-pixels, pixels + 1, (2, batch, 1))
     rows = (torch.arange(height) + move[0]).clamp(0, height - 1)
     columns = (torch.arange(width) + move[1]).clamp(0, width - 1)
-    return pictures[torch.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    parts = zip(pictures, rows, columns, strict=True)
+    return torch.stack([picture.index_select(0, row).index_select(1, column) for picture, row, column in parts])
 
 
 def colour(pictures: Tensor, share: float) -> Tensor:
@@ -22,4 +23,4 @@ def colour(pictures: Tensor, share: float) -> Tensor:
         return pixels
     contrast = 1.0 + share * (2.0 * torch.rand(len(pixels), 1, 1, 1) - 1.0)
     brightness = 255.0 * share * (torch.rand(len(pixels), 1, 1, 1) + 0.5 * torch.rand(len(pixels), 1, 1, 3) - 0.75)
-    return (pixels * contrast + brightness).clamp(0.0, 255.0)
+    return torch.addcmul(brightness, pixels, contrast).clamp_(0.0, 255.0)

@@ -21,7 +21,8 @@ VERSION = 1
 class Manifest:
     """What a bundle is. `cameras`: name and native (H, W); `unit`: of joints and chunk (a prismatic joint's is m); `parity`: rad.
 
-    `rows` T at `dt_ns`; `candidates`: default N; `features`: F; `selector`: counts and arg-max are in the graph; `velocity`: the graph
+    `rows` T at `dt_ns`; `candidates`: default N; `features`: F; `selector`: counts and arg-max are in the graph; `velocity`:
+    the graph
     wants joint speeds too.
     """
 
@@ -75,7 +76,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def load_bundle(folder: Path, joint_names: tuple[str, ...] | None = None) -> Bundle:
-    """Check every hash and, where given, the joint names. Raises PolicyError naming what is missing, cut, changed or different."""
+    """Check every hash and, where given, the joint names.
+
+    Raises PolicyError naming what is missing, cut, changed or different.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise PolicyError(f"{folder}: no such bundle directory; make one with `robot-stack export`")
@@ -86,9 +90,8 @@ def load_bundle(folder: Path, joint_names: tuple[str, ...] | None = None) -> Bun
     if MODEL not in manifest.files:
         raise PolicyError(f"{folder / MANIFEST}: files: found {sorted(manifest.files)}, allowed with {MODEL}; export again")
     if joint_names is not None and tuple(joint_names) != manifest.joint_names:
-        raise PolicyError(
-            f"{folder}: joints: found {manifest.joint_names}, allowed {tuple(joint_names)}: the bundle is for another arm"
-        )
+        allowed = tuple(joint_names)
+        raise PolicyError(f"{folder}: joints: found {manifest.joint_names}, allowed {allowed}: the bundle is for another arm")
     return Bundle(folder, manifest)
 
 

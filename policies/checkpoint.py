@@ -1,4 +1,4 @@
-"""A training run on disk: `policy.safetensors` + `policy.yaml` (the result), and `resume.safetensors` (to go on after an interruption)."""
+"""A training run on disk: `policy.safetensors` + `policy.yaml`, the result, and `resume.safetensors` to go on after a stop."""
 
 import json
 import os
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import torch
 import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
@@ -21,7 +20,7 @@ WEIGHTS, CARD, RESUME = "policy.safetensors", "policy.yaml", "resume.safetensors
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint is: settings, joints, cameras with native (H, W), instruction, hash of the training data, holdout figures."""
+    """What a checkpoint is: settings, joints, cameras with native (H, W), instruction, hash of the data, holdout figures."""
 
     settings: PolicySettings
     train: TrainSettings
@@ -99,7 +98,7 @@ def load_resume(folder: Path, key: str) -> tuple[dict[str, Tensor], int] | None:
             metadata = file.metadata() or {}
             if metadata.get("key") != key:
                 return None
-            return {name: file.get_tensor(name) for name in file.keys()}, int(metadata["step"])  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, int(metadata["step"])
     except (OSError, SafetensorError) as error:
         raise PolicyError(f"{path}: can't be read: {error}; delete it to start over") from error
 
@@ -112,8 +111,3 @@ def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The inverse of `named`."""
     return {name.removeprefix(prefix + "."): t for name, t in tensors.items() if name.startswith(prefix + ".")}
-
-
-def same_threads(threads: int) -> None:
-    """Fix the number of torch threads: results are reproducible only at a fixed number."""
-    torch.set_num_threads(max(1, threads))

@@ -1,7 +1,8 @@
 """From pictures to one condition vector, computed once per decision whatever the number of candidates.
 
-Each camera has its own small network: three convolutions, then a spatial softmax whose expected image coordinates are the keypoints
-(Finn et al. 2016, "Deep Spatial Autoencoders"), plus the mean activation of each map, which tells whether a thing is there at all.
+Each camera has its own small network: three convolutions, then a spatial softmax whose expected image coordinates are the
+keypoints (Finn et al. 2016, "Deep Spatial Autoencoders"), plus the mean activation of each map, which tells whether a thing is
+there at all.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 
 def area_weights(source: int, target: int) -> Tensor:
-    """Weights (target, source) that average exactly the source pixels each target pixel covers; used for both sides of an image."""
+    """Weights (target, source) that average exactly the source pixels each target pixel covers."""
     edges = np.linspace(0.0, source, target + 1)
     pixels = np.arange(source)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
@@ -19,7 +20,10 @@ def area_weights(source: int, target: int) -> Tensor:
 
 
 class Resize(nn.Module):
-    """uint8 (B, H, W, 3) to float (B, h, w, 3), still 0..255. Two matrix products: the same arithmetic in PyTorch and in every engine."""
+    """uint8 (B, H, W, 3) to float (B, h, w, 3), still 0..255.
+
+    Two matrix products: the same arithmetic in PyTorch and in every engine.
+    """
 
     rows: Tensor
     columns: Tensor
@@ -41,10 +45,11 @@ class Resize(nn.Module):
 
 
 class CameraEncoder(nn.Module):
-    """Float picture (B, h, w, 3), 0..255, to features (B, 3 * keypoints): x and y of each keypoint in -1..1, and its mean activation."""
+    """Float picture (B, h, w, 3), 0..255, to (B, 3 * keypoints): x and y of each keypoint in -1..1, and its mean activation."""
 
     grid_x: Tensor
     grid_y: Tensor
+    low_precision: bool = False
 
     def __init__(self, size: tuple[int, int], keypoints: int) -> None:
         super().__init__()
@@ -59,13 +64,15 @@ class CameraEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Keypoints and mean activations."""
-        x = pixels.permute(0, 3, 1, 2) / 127.5 - 1.0
-        x = F.relu(self.stem(x))
-        x = F.relu(self.middle(x))
-        maps = self.maps(x).flatten(2)
+        maps = self._maps(pixels.permute(0, 3, 1, 2) / 127.5 - 1.0).float().flatten(2)
         weight = torch.softmax(maps * self.sharpness, dim=-1)
         presence = torch.tanh(maps.mean(dim=-1))
         return torch.cat([weight @ self.grid_x, weight @ self.grid_y, presence], dim=-1)
+
+    def _maps(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.low_precision and self.training):
+            maps: Tensor = self.maps(F.relu(self.middle(F.relu(self.stem(x)))))
+        return maps
 
 
 class ObservationEncoder(nn.Module):
@@ -88,3 +95,9 @@ class ObservationEncoder(nn.Module):
         seen = [camera(picture) for camera, picture in zip(self.cameras, pictures, strict=True)]
         condition: Tensor = self.fuse(torch.cat([*seen, joints], dim=-1))
         return condition
+
+    def use_bfloat16(self, wanted: bool) -> None:
+        """Run the convolutions of training in bfloat16: a third faster where the CPU has it, slower where it has not."""
+        for camera in self.cameras:
+            assert isinstance(camera, CameraEncoder)
+            camera.low_precision = wanted

@@ -1,7 +1,9 @@
 """A checkpoint becomes a bundle: one ONNX graph that is the whole decision, and a manifest that says what it is.
 
-In: uint8 pictures, joints, noise (N, T, J). Inside: resize, normalisation, ONE encoding, N-way denoising with all Euler steps unrolled,
-the selector's pseudo-counts and the arg-max. Out: chunk (T, J), winner, counts (N,), features (N, F), candidates (N, T, J). N is dynamic.
+In: uint8 pictures, joints, noise (N, T, J). Inside: resize, normalisation, ONE encoding, N-way denoising with all Euler steps
+unrolled,
+the selector's pseudo-counts and the arg-max. Out: chunk (T, J), winner, counts (N,), features (N, F), candidates (N, T, J). N
+is dynamic.
 """
 
 import logging
@@ -49,7 +51,8 @@ def export_bundle(
 ) -> Path:
     """Write the bundle of `checkpoint` into `out` and compare it with PyTorch on recorded observations of `episodes`.
 
-    `selector` maps features (N, F) to pseudo-counts (N,), larger is more familiar. Raises PolicyError, and leaves no bundle, when the
+    `selector` maps features (N, F) to pseudo-counts (N,), larger is more familiar. Raises PolicyError, and leaves no bundle,
+    when the
     largest difference exceeds `tolerance` (rad).
     """
     policy, card = load_checkpoint(checkpoint)
@@ -62,7 +65,7 @@ def export_bundle(
     if not parity["max_abs_rad"] <= tolerance:
         shutil.rmtree(part)
         raise PolicyError(
-            f"parity: found {parity['max_abs_rad']:.2e} rad between ONNX and PyTorch over {parity['observations']:.0f} observations, "
+            f"parity: found {parity['max_abs_rad']:.2e} rad between ONNX and PyTorch over {parity['observations']:.0f} samples, "
             f"allowed {tolerance:.0e}; no bundle was written; retrain, or raise the tolerance if you know why"
         )
     write_manifest(part, _manifest(policy, card, selector is not None, parity, {MODEL: sha256_of(part / MODEL)}))

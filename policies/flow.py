@@ -3,7 +3,8 @@
 x_0 ~ N(0, I), x_1 the demonstrated chunk, x_t = (1-t) x_0 + t x_1, the network learns v(x_t, t, c) = x_1 - x_0; a sample is
 ``steps`` Euler steps from t = 0 to 1, unrolled. x lives in normalised cosine modes of the chunk relative to the current joints:
 low modes carry the motion, high modes are small in the data and so stay small in every sample, which keeps chunks smooth.
-The instruction is not an input yet: the bundle stores the one it was trained on and refuses any other. Tokens will join the condition.
+The instruction is not an input yet: the bundle stores the one it was trained on and refuses any other. Tokens will join the
+condition.
 """
 
 from dataclasses import dataclass
@@ -49,8 +50,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x (N, width), condition (N or 1, width)."""
         scale, shift, gate = self.modulation(condition).chunk(3, dim=-1)
-        hidden = self.drop(F.silu(self.up(self.norm(x) * (1.0 + scale) + shift)))
-        return x + (1.0 + gate) * self.down(hidden)
+        hidden: Tensor = self.drop(F.silu(self.up(self.norm(x) * (1.0 + scale) + shift)))
+        y: Tensor = x + (1.0 + gate) * self.down(hidden)
+        return y
 
 
 class Denoiser(nn.Module):
@@ -80,7 +82,10 @@ class Denoiser(nn.Module):
 
 
 class FlowPolicy(nn.Module):
-    """The whole policy. Statistics are buffers, so that a checkpoint is complete: `joint_mean/std` (J,), `speed_std` (J,), `mode_mean/std` (K, J)."""
+    """The whole policy.
+
+    Statistics are buffers, so that a checkpoint is complete: `joint_mean/std` (J,), `speed_std` (J,), `mode_mean/std` (K, J).
+    """
 
     joint_mean: Tensor
     joint_std: Tensor
@@ -127,7 +132,7 @@ class FlowPolicy(nn.Module):
         return torch.matmul(self.basis.T, modes * self.mode_std + self.mode_mean)
 
     def sample(self, condition: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """`condition` (1 or N, width), `noise` (N, T, J): relative chunks (N, T, J) rad and features (N, width) of the last step."""
+        """`condition` (1 or N, width), `noise` (N, T, J): relative chunks (N, T, J) rad, last features (N, width)."""
         steps = self.settings.steps
         x = noise[:, : self.num_modes].flatten(1) * self.settings.noise_scale
         for step in range(steps):
@@ -142,4 +147,5 @@ class FlowPolicy(nn.Module):
         x_0 = torch.randn_like(x_1)
         t = torch.rand(len(x_1), 1)
         velocity, _ = self.denoiser(torch.lerp(x_0, x_1, t), t, condition)
-        return ((velocity - (x_1 - x_0)).square() * weight.flatten()).mean()
+        error: Tensor = velocity - (x_1 - x_0)
+        return (error.square() * weight.flatten()).mean()

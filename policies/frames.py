@@ -58,7 +58,7 @@ def _resized(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], resize: Re
     whole = torch.from_numpy(np.array(images))
     if resize.same:
         return whole
-    return torch.cat([resize(part).round().to(torch.uint8) for part in whole.split(64)])
+    return torch.cat([resize(part).round().to(torch.uint8) for part in torch.split(whole, 64)])
 
 
 def set_statistics(policy: FlowPolicy, frames: Frames) -> Tensor:

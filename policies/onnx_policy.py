@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from policies.bundle import Bundle, load_bundle
 from robot_stack.errors import PolicyError
-from robot_stack.types import ActionChunk, Candidates, Choice, Observation
+from robot_stack.types import ActionChunk, Array, Candidates, Choice, Observation
 
 Provider = str
 Value = NDArray[np.generic]
@@ -30,7 +30,10 @@ class OnnxPolicy:
         joint_names: tuple[str, ...] | None = None,
         provider: Provider = "CPUExecutionProvider",
     ) -> None:
-        """`candidates` N (0: the bundle's). Raises PolicyError on a damaged bundle, other joints, or a provider that isn't really used."""
+        """`candidates` N (0: the bundle's).
+
+        Raises PolicyError on a damaged bundle, joints other than `joint_names`, or a provider that isn't really used.
+        """
         self._bundle: Bundle = load_bundle(Path(bundle), joint_names)
         self.manifest = self._bundle.manifest
         self.joint_names = self.manifest.joint_names
@@ -41,10 +44,13 @@ class OnnxPolicy:
         self._session = open_session(self._bundle.model, threads, provider)
 
     def decide(self, observation: Observation) -> Choice:
-        """Encode once, sample N candidates, choose one. Raises PolicyError on an observation that is not what the bundle was trained on."""
+        """Encode once, sample N candidates, choose one.
+
+        Raises PolicyError on an observation that is not of the kind the bundle was trained on.
+        """
         chunk, winner, counts = self._run(["chunk", "winner", "counts"], observation, self._noise)
-        rows = ActionChunk(observation.t_ns, observation.t_ns, self.manifest.dt_ns, chunk.astype(np.float64), self.manifest.name)
-        return Choice(rows, int(winner), counts.astype(np.float64) if self.manifest.selector else None)
+        rows = ActionChunk(observation.t_ns, observation.t_ns, self.manifest.dt_ns, _wide(chunk), self.manifest.name)
+        return Choice(rows, int(winner), _wide(counts) if self.manifest.selector else None)
 
     def sample(self, observation: Observation, noise: NDArray[np.float32] | None = None) -> Candidates:
         """All N candidates: from the bank, or from `noise` (N, T, J)."""
@@ -52,7 +58,7 @@ class OnnxPolicy:
         if noise.ndim != 3 or noise.shape[1:] != self._noise.shape[1:]:
             raise PolicyError(f"noise: found {noise.shape}, allowed (N, {self._noise.shape[1]}, {self._noise.shape[2]})")
         actions, features, counts = self._run(["candidates", "features", "counts"], observation, noise)
-        return Candidates(actions, features, counts if self.manifest.selector else None)
+        return Candidates(_wide(actions), _wide(features), _wide(counts) if self.manifest.selector else None)
 
     def _run(self, outputs: list[str], observation: Observation, noise: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         feed = self._feed(observation)
@@ -76,6 +82,10 @@ class OnnxPolicy:
         if manifest.velocity:
             feed["speeds"] = observation.joints.qd.astype(np.float32)
         return feed
+
+
+def _wide(array: NDArray[np.float32]) -> Array:
+    return array.astype(np.float64)
 
 
 def _picture(observation: Observation, name: str, size: tuple[int, int]) -> Value:

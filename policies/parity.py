@@ -42,7 +42,7 @@ def measure_parity(
     }
 
 
-def _feed(episode: Episode, index: int, inputs: list[str]) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def _feed(episode: Episode, index: int, inputs: list[str]) -> dict[str, np.ndarray]:
     feed = {f"image_{name}": np.ascontiguousarray(images[index]) for name, images in episode.images.items()}
     feed["joints"] = episode.q[index].astype(np.float32)
     if "speeds" in inputs:
@@ -54,7 +54,7 @@ def _feed(episode: Episode, index: int, inputs: list[str]) -> dict[str, np.ndarr
 def _differences(
     decision: nn.Module,
     session: onnxruntime.InferenceSession,
-    feed: dict[str, np.ndarray],  # type: ignore[type-arg]
+    feed: dict[str, np.ndarray],
 ) -> tuple[float, float, float, bool]:
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in feed.items()}
     pictures = [tensors[i.name] for i in session.get_inputs() if i.name.startswith("image_")]

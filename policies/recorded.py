@@ -17,9 +17,9 @@ def velocities(episode: Episode) -> Array:
 
 
 def chunks(episode: Episode, rows: int, rate_hz: float) -> Array:
-    """Commanded chunks (n, T, J): row i of chunk t is the action at sample t + i * episode.rate_hz / rate_hz, linear between samples.
+    """Commanded chunks (n, T, J): row i of chunk t is the action at sample t + i * episode.rate_hz / rate_hz.
 
-    Rows past the end repeat the last action: a finished task stays finished.
+    Linear between samples. Rows past the end repeat the last action: a finished task stays finished.
     """
     last = len(episode) - 1
     at = np.arange(len(episode))[:, None] + np.arange(rows) * (episode.rate_hz / rate_hz)

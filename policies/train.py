@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from policies.augment import colour, shift
-from policies.checkpoint import RESUME, Card, load_resume, named, same_threads, save_checkpoint, save_resume, with_prefix
+from policies.checkpoint import RESUME, Card, load_resume, named, save_checkpoint, save_resume, with_prefix
 from policies.flow import FlowPolicy
 from policies.frames import Frames, frames_of, set_statistics, shape_of
 from policies.recorded import data_hash
@@ -34,10 +34,11 @@ def train_flow(episodes: Sequence[Episode], settings: PolicySettings, train: Tra
     kept = list(episodes[: len(episodes) - train.holdout])
     if not kept:
         raise PolicyError(f"train.holdout: found {train.holdout}, allowed 0..{len(episodes) - 1} for {len(episodes)} episodes")
-    same_threads(train.threads)
+    torch.set_num_threads(max(1, train.threads))
     torch.manual_seed(train.seed)
     frames, policy = frames_of(kept, settings), FlowPolicy(shape, settings)
     weight = set_statistics(policy, frames)
+    policy.encoder.use_bfloat16(train.bfloat16)
     card = Card(settings, train, kept[0].joint_names, shape.cameras, kept[0].instruction, data_hash(kept), len(frames))
     run = _Run(policy, card, out)
     run.loop(frames, weight)
@@ -132,7 +133,7 @@ def batch_loss(policy: FlowPolicy, frames: Frames, weight: Tensor, train: TrainS
 
 @torch.no_grad()
 def holdout_figures(policy: FlowPolicy, episodes: Sequence[Episode], stride: int = 5) -> dict[str, float]:
-    """Mean absolute error (rad) over every `stride`-th sample of `episodes`: of one sample, of the mean of 16, of holding the pose."""
+    """Mean absolute error (rad) over every `stride`-th sample: of one chunk, of the mean of 16, of holding the pose."""
     if not episodes:
         return {}
     frames = frames_of(episodes, policy.settings)

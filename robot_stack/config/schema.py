@@ -25,6 +25,10 @@ class SafetySettings:
     barrier: str = ""
     barrier_gain: float = 2.0
     barrier_level: float = 0.0
+    moving_speed: float = 0.10
+    tracking_limit: float = 0.30
+    fallback_retreat_speed: float = 0.0
+    fallback_wait_s: float = 0.30
     use_filter: bool = True
 
 
