@@ -1,4 +1,4 @@
-"""Are `policies`, `safety` and `drivers` ours? Another package may own one of the names (PyPI has a `safety`), and Python won't say."""
+"""Are `policies`, `safety` and `drivers` ours? PyPI has a `safety` too, and Python does not say which one it took."""
 
 import importlib
 from pathlib import Path
@@ -10,7 +10,7 @@ OWNER = "robot_stack"
 
 
 def check_names() -> None:
-    """Raises ConfigError unless each of the three packages is the one that belongs to this robot_stack. Called before an arm moves."""
+    """Raises ConfigError unless each of the three packages is this robot_stack's. Called before an arm moves."""
     home = Path(__file__).resolve().parent.parent
     for name in NAMES:
         module = importlib.import_module(name)

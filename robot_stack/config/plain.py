@@ -33,7 +33,7 @@ def read(kind: type[Settings], path: Path) -> Settings:
 
 
 def build(kind: type[Settings], values: Mapping[str, Any], prefix: str = "") -> Settings:
-    """The dataclass `kind` from `values`; a key left out keeps its default. Raises ConfigError on an unknown key or wrong type."""
+    """The dataclass `kind` from `values`; a key left out keeps its default. ConfigError on an unknown key or wrong type."""
     hints = get_type_hints(kind)
     for key in values:
         if key not in hints:

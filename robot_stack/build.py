@@ -1,0 +1,165 @@
+"""Configuration -> objects. One match for each choice, imports inside the branches: a process loads only what it runs.
+
+`Run` is what the nodes of one graph share; the supervisor writes it to a run file (`save`), every node reads it (`load`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robot_stack.config import plain
+from robot_stack.config.schema import DetectorSettings, MonitorSettings, RunSettings, SafetySettings, TaskSettings
+from robot_stack.errors import ConfigError, DriverError, PolicyError
+from robot_stack.interfaces import Arm, Camera, FallbackController, Policy, Safety, Teleoperator
+from robot_stack.names import check_names
+from robot_stack.robot import RobotSpec
+from robot_stack.types import JointState
+
+if TYPE_CHECKING:
+    from safety.detector import Detector
+    from safety.monitor import Monitor
+
+DRIVERS = ("sim",)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One launch of the graph. `robot_file`: name or path; `world`: the simulated world's shared memory ("" = real hardware);
+    `folder`: where the log goes; `bundle`: the policy ("" = none); `seed` and `clumsy` are the scripted human's."""
+
+    robot_file: str = "sim_arm"
+    world: str = ""
+    folder: str = "runs"
+    bundle: str = ""
+    seed: int = 0
+    clumsy: bool = False
+    settings: RunSettings = field(default_factory=RunSettings)
+    safety: SafetySettings = field(default_factory=SafetySettings)
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+    task: TaskSettings = field(default_factory=TaskSettings)
+
+    @cached_property
+    def robot(self) -> RobotSpec:
+        """The robot of `robot_file`. Raises ConfigError."""
+        return load_robot(self.robot_file)
+
+    @property
+    def arm_key(self) -> str:
+        """What names the arm on this computer: no two arm_nodes may have the same one."""
+        return f"{self.robot.driver}_{self.world or self.robot.name}"
+
+    @property
+    def instruction(self) -> str:
+        """What the policy is told to do."""
+        return self.task.instruction
+
+
+def load(path: Path | str) -> Run:
+    """The run of a run file. Raises ConfigError naming the file and the key."""
+    if not str(path):
+        raise ConfigError("config: found no run file, allowed the path of one (ros2 parameter `config`); `robot-stack run` writes it")
+    return plain.read(Run, Path(path))
+
+
+def save(run: Run, path: Path) -> None:
+    """Write the run file of `run`."""
+    plain.write(run, path)
+
+
+def load_robot(name: str) -> RobotSpec:
+    """The robot called `name` (`config/robot/<name>.yaml`) or described by the YAML file at path `name`. Raises ConfigError."""
+    from drivers.robot_file import read_robot
+
+    return read_robot(name)
+
+
+def arm(run: Run) -> Arm:
+    """The arm, connected. Raises ConfigError on an unknown driver or foreign packages, DriverError when it is not there."""
+    check_names()
+    match run.robot.driver:
+        case "sim":
+            from drivers.shared_world import SharedArm
+
+            return SharedArm(_world(run))
+        case other:
+            raise _unknown(other)
+
+
+def camera(run: Run, name: str) -> Camera:
+    """The camera called `name`, opened. Raises ConfigError on an unknown driver, DriverError when it is not there."""
+    match run.robot.driver:
+        case "sim":
+            from drivers.shared_world import SharedCamera
+
+            return SharedCamera(_world(run), name)
+        case other:
+            raise _unknown(other)
+
+
+def teleoperator(run: Run, joints: Callable[[], JointState | None]) -> Teleoperator:
+    """The human's device; on the simulated arm a script that plays one. `joints` gives the newest state once there is one."""
+    match run.robot.driver:
+        case "sim":
+            from drivers.scripted import ScriptedTeleoperator
+            from drivers.shared_world import WorldDirector
+
+            truth = WorldDirector(_world(run)).truth
+            return ScriptedTeleoperator(run.robot, truth, lambda: _present(joints()), run.seed, run.clumsy)
+        case other:
+            raise _unknown(other)
+
+
+def safety(run: Run) -> Safety:
+    """The safety layer. Raises ConfigError or PolicyError on a barrier it cannot use."""
+    from safety.layer import SafetyLayer
+
+    return SafetyLayer(run.robot, run.safety)
+
+
+def fallback(run: Run) -> FallbackController:
+    """The controller that moves the arm when the policy may not."""
+    from safety.fallback import FallbackController as Retreat
+
+    return Retreat(run.robot, run.safety)
+
+
+def monitor(run: Run) -> "Monitor":
+    """The failure monitor. Raises PolicyError when its network is damaged."""
+    from safety.monitor import Monitor
+
+    return Monitor(run.monitor, run.robot)
+
+
+def detector(run: Run) -> "Detector":
+    """The hazard detector. Raises ConfigError on a camera it cannot use."""
+    from safety.detector import Detector
+
+    return Detector(run.robot, run.detector)
+
+
+def policy(run: Run) -> Policy:
+    """The policy of the run's bundle, on one thread. Raises PolicyError on a missing or damaged bundle, or one for other joints."""
+    from policies.onnx_policy import OnnxPolicy
+
+    if not run.bundle:
+        raise PolicyError("bundle: found none, allowed the folder of an exported bundle; next: robot-stack export")
+    return OnnxPolicy(run.bundle, joint_names=run.robot.joint_names)
+
+
+def _world(run: Run) -> str:
+    if not run.world:
+        raise DriverError("world: found none, allowed the name of a running world process; `robot-stack run` starts one")
+    return run.world
+
+
+def _present(joints: JointState | None) -> JointState:
+    if joints is None:
+        raise DriverError("teleoperator: no joint state yet; is arm_node running?")
+    return joints
+
+
+def _unknown(driver: str) -> ConfigError:
+    return ConfigError(f"robot.driver: found {driver!r}, allowed {', '.join(DRIVERS)}")
