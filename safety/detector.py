@@ -49,7 +49,7 @@ class Detector:
         camera = spec.camera(settings.camera)
         if camera.joint != -1:
             raise ConfigError(
-                f"detector.camera: {camera.name} is on joint {camera.joint}, allowed a camera fixed to the world (-1)"
+                f"detector.camera: {camera.name} moves with joint {camera.joint}, allowed one fixed to the world (-1)"
             )
         self.camera = camera.name
         self._settings = settings
@@ -63,7 +63,7 @@ class Detector:
         return DetectorState()
 
     def track(self, state: DetectorState, frame: CameraFrame, now_ns: int) -> tuple[DetectorState, Hazards | None]:
-        """What `frame` shows. None: no sphere found, or pixels (or stamp) not new; keep the last Hazards, whose age then grows. Pure."""
+        """What `frame` shows. None: no sphere, or stamp or pixels not new; keep the last Hazards, whose age grows. Pure."""
         digest = blake2b(frame.rgb.tobytes(), digest_size=16).digest()
         last_ns = state.track[-1][0] if state.track else -1
         if digest == state.digest or not last_ns < frame.t_ns <= now_ns:
@@ -89,7 +89,7 @@ class Detector:
         return float(np.clip(1.5 * np.linalg.norm(slope) - sigma / np.sqrt(spread) + floor, floor, cap))
 
     def locate(self, rgb: Image) -> Fit | None:
-        """The sphere in one picture (H, W, 3), or None when too little of it is seen. Raises ConfigError on another picture size."""
+        """The sphere in one picture (H, W, 3), or None when too little of it is seen. Raises ConfigError on another size."""
         if rgb.shape[:2] != self._shape:
             raise ConfigError(
                 f"detector: found a picture of {rgb.shape[:2]}, allowed {self._shape} (robot.cameras.{self.camera})"
@@ -129,7 +129,7 @@ class Detector:
         return np.asarray(self._p_WC[:2] + scale * ray_W[:2]) if scale > 0 else None
 
     def _residuals(self, rays_W: Array, xy: Array) -> tuple[Array, Array]:
-        """Outline rays (n, 3) against the cone of a sphere at `xy`: signed distance outside it, px (n,), and its Jacobian (n, 2)."""
+        """Outline rays (n, 3) against the cone of a sphere at `xy`: distance outside it, px (n,), and its Jacobian (n, 2)."""
         c = np.array([xy[0], xy[1], self._settings.height]) - self._p_WC
         d2 = float(c @ c)
         d = np.sqrt(d2)

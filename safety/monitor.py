@@ -63,7 +63,7 @@ class Classifier:
         self._session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def score(self, pictures: Mapping[str, Image]) -> float:
-        """Probability of failure shown by one picture (H, W, 3) a camera; NaN (an alarm) when a size is not what it was trained on."""
+        """Probability of failure shown by one picture (H, W, 3) a camera; NaN (an alarm) when a size is not the trained one."""
         wanted = tuple(self.card["shape"])
         if any(pictures[name].shape != wanted for name in self.cameras):
             return float("nan")
@@ -75,9 +75,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     """The JSON beside the network, once the network's sha256 is the one in it. Raises PolicyError."""
     for name in (CARD, NETWORK):
         if not (folder / name).is_file():
-            raise PolicyError(
-                f"monitor.model: {folder / name} is missing; train the monitor, or set monitor.model to '' for none"
-            )
+            raise PolicyError(f"monitor.model: {folder / name} is missing; train the monitor, or leave monitor.model empty")
     try:
         card: dict[str, Any] = json.loads((folder / CARD).read_text())
         wanted = card["sha256"]
@@ -85,9 +83,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise PolicyError(f"monitor.model: {folder / CARD} is no monitor card ({error}); train the monitor again") from error
     found = hashlib.sha256((folder / NETWORK).read_bytes()).hexdigest()
     if found != wanted:
-        raise PolicyError(
-            f"monitor.model: {folder / NETWORK} has sha256 {found[:12]}, its card says {wanted[:12]}; copy both again"
-        )
+        raise PolicyError(f"monitor.model: {folder / NETWORK} has sha256 {found[:12]}, the card says {wanted[:12]}; copy both")
     return card
 
 
@@ -132,7 +128,7 @@ class Monitor:
         return Seen(frame.t_ns, digest, repeats, float(cv2.mean(grey)[0]), float(bright))
 
     def _classify(self, state: MonitorState, frames: Mapping[str, CameraFrame]) -> tuple[tuple[int, ...], float]:
-        """Stamps and score of the pictures; the last one again where nothing is new, 0 without a network or before all cameras are there."""
+        """Stamps and score of the pictures; the last one again where nothing is new, 0 without a network or some camera."""
         if self._classifier is None or any(name not in frames for name in self._classifier.cameras):
             return (), 0.0
         stamps = tuple(frames[name].t_ns for name in self._classifier.cameras)

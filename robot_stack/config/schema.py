@@ -65,7 +65,7 @@ class DetectorSettings:
     """
 
     camera: str = "scene"
-    height: float = 0.15
+    height: float = 0.14
     radius: float = 0.05
     hue: int = 6
     saturation_min: int = 120
@@ -197,10 +197,10 @@ class TaskSettings:
     instruction: str = "Put the yellow cube on the green disc."
     cube_size: float = 0.036
     cube_mass: float = 0.04
-    cube_area: tuple[float, float, float, float] = (0.25, 0.40, 0.10, 0.26)
+    cube_area: tuple[float, float, float, float] = (0.22, 0.37, 0.09, 0.25)
     cube_yaw: float = 0.25
     decoy_distance: float = 0.11
-    goal_area: tuple[float, float, float, float] = (0.26, 0.38, -0.27, -0.17)
+    goal_area: tuple[float, float, float, float] = (0.25, 0.36, -0.27, -0.17)
     goal_radius: float = 0.06
     obstacle_radius: float = 0.05
     obstacle_height: float = 0.14

@@ -5,12 +5,14 @@ import math
 import numpy as np
 import pytest
 
+from drivers.robot_file import read_robot
+from drivers.sim_world import SimWorld
 from robot_stack.clock import NS_PER_S
-from robot_stack.config.schema import DetectorSettings
+from robot_stack.config.schema import DetectorSettings, TaskSettings
 from robot_stack.errors import ConfigError
 from robot_stack.kinematics import camera_matrix, camera_pose
 from robot_stack.robot import CameraSpec, Capsule, Joint, RobotSpec
-from robot_stack.types import Array, CameraFrame, Image
+from robot_stack.types import Array, CameraFrame, Image, JointCommand
 from safety.detector import Detector
 
 SETTINGS = DetectorSettings()
@@ -25,7 +27,7 @@ def cell(camera: CameraSpec = SCENE) -> RobotSpec:
 
 
 def picture(p_W: Array, rng: np.random.Generator, hidden: float = 0.0, post: bool = True, light: float = 1.0) -> Image:
-    """A shaded red sphere on a post over a grey table, 4 x 4 samples a pixel, with the sensor's sparse noise; `hidden` share of it covered."""
+    """A shaded red sphere on a post, 4 x 4 samples a pixel, sparse sensor noise; the right `hidden` share of it is covered."""
     R, p_C = camera_pose(SCENE)
     K, n = camera_matrix(SCENE), 4
     v, u = np.mgrid[0 : 128 * n, 0 : 128 * n] / n + 0.5 / n
@@ -130,3 +132,26 @@ def test_a_camera_on_a_moving_link_is_refused_by_name() -> None:
 def test_a_picture_of_another_size_is_refused() -> None:
     with pytest.raises(ConfigError, match="64, 64"):
         Detector(cell(), SETTINGS).locate(np.zeros((64, 64, 3), dtype=np.uint8))
+
+
+def test_in_the_simulated_world_the_median_error_is_a_centimetre_and_the_99th_percentile_three() -> None:
+    spec, task = read_robot("sim_arm"), TaskSettings()
+    world, detector, rng = SimWorld(spec, task), Detector(spec, SETTINGS), np.random.default_rng(3)
+    error = []
+    for k in range(60):
+        if k % 20 == 0:
+            world.reset(k)
+        world.place_obstacle(np.array([rng.uniform(0.25, 0.62), rng.uniform(-0.25, 0.25), task.obstacle_height]))
+        goal = np.array(spec.q_home) + rng.normal(0, 0.3, len(spec.joints))
+        world.send(JointCommand(world.t_ns, np.clip(goal, spec.q_min, spec.q_max)))
+        world.advance(100_000_000)
+        fit = detector.locate(world.render("scene").rgb)
+        if fit is not None:
+            error.append(float(np.linalg.norm(fit.p_W - world.truth().obstacle_p)))
+    world.close()
+    assert len(error) >= 55
+    assert np.median(error) <= 0.01 and np.percentile(error, 99) <= 0.03
+
+
+def test_the_detector_knows_the_obstacle_of_the_simulated_task() -> None:
+    assert (SETTINGS.height, SETTINGS.radius) == (TaskSettings().obstacle_height, TaskSettings().obstacle_radius)

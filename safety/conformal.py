@@ -1,0 +1,70 @@
+"""Exact finite-sample thresholds. No asymptotics: both bounds hold for any distribution of exchangeable scores.
+
+`conformal_quantile`: split conformal prediction (Vovk 2005; Angelopoulos & Bates 2021, eq. 1), a guarantee on average over
+calibration sets. `certified_threshold`: the stronger "with confidence 1 - beta over the calibration set" kind, from the
+Clopper-Pearson upper bound of a binomial rate (1934); at an order statistic that is the tolerance limit of Wilks (1941).
+"""
+
+import math
+
+import numpy as np
+
+from robot_stack.errors import DataError
+from robot_stack.types import Array
+
+
+def conformal_quantile(scores: Array, alpha: float) -> float:
+    """The smallest t among `scores` (n,) with P(new score > t) <= alpha, exchangeable; inf when n < 1/alpha - 1."""
+    ordered = np.sort(_finite(scores))
+    rank = math.ceil((len(ordered) + 1) * (1 - alpha))
+    return float(ordered[rank - 1]) if 1 <= rank <= len(ordered) else math.inf
+
+
+def clopper_pearson_upper(k: int, n: int, confidence: float) -> float:
+    """Upper bound of a rate after k of n: the p with P(Binomial(n, p) <= k) = 1 - confidence. Exact, by bisection."""
+    if not 0 <= k <= n:
+        raise DataError(f"clopper_pearson_upper: found k={k} of n={n}, allowed 0 <= k <= n")
+    if k == n:
+        return 1.0
+    low, high = k / n, 1.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if _binomial_cdf(k, n, middle) > 1 - confidence else (low, middle)
+    return high
+
+
+def _binomial_cdf(k: int, n: int, p: float) -> float:
+    """P(Binomial(n, p) <= k), summed in logarithms."""
+    if p <= 0.0 or p >= 1.0:
+        return 1.0 if p <= 0.0 else float(k >= n)
+    i = np.arange(k + 1)
+    log_choose = np.array([math.lgamma(n + 1) - math.lgamma(j + 1) - math.lgamma(n - j + 1) for j in range(k + 1)])
+    return float(min(1.0, np.exp(log_choose + i * math.log(p) + (n - i) * math.log1p(-p)).sum()))
+
+
+def certified_threshold(failures: Array, alpha: float, confidence: float) -> tuple[float, float]:
+    """The highest threshold t such that ``score > t`` misses failures at a rate <= alpha with `confidence`, and the bound of t.
+
+    `failures` (n,): scores of held-out failing samples (independent: one per trajectory, or the bound is about samples of such
+    trajectories). A miss is a failing sample with score <= t. -inf (always alarm), bound 0, when n is too small for any t.
+    """
+    ordered = np.sort(_finite(failures))
+    n, allowed = len(ordered), -1
+    while allowed + 1 < n and _binomial_cdf(allowed + 1, n, alpha) <= 1 - confidence:
+        allowed += 1
+    if allowed < 0:
+        return -math.inf, 0.0
+    threshold = float(np.nextafter(ordered[allowed], -np.inf))
+    return threshold, clopper_pearson_upper(int(np.sum(ordered <= threshold)), n, confidence)
+
+
+def samples_needed(alpha: float, confidence: float) -> int:
+    """How many failing samples the first certified threshold takes: smallest n with (1 - alpha)^n <= 1 - confidence."""
+    return math.ceil(math.log(1 - confidence) / math.log(1 - alpha))
+
+
+def _finite(scores: Array) -> Array:
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 1 or not np.isfinite(scores).all():
+        raise DataError(f"conformal: found shape {scores.shape}, finite: {np.isfinite(scores).all()}; allowed finite (n,)")
+    return scores
