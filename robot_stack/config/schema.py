@@ -167,12 +167,22 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """The ROS 2 graph. `domain` < 0: one is drawn for each run."""
+    """The ROS 2 graph. Times in s.
+
+    `domain` < 0: a free one is drawn for each run. `network` "": this computer alone, else the IPv4 address of the interface to
+    use. `fifo_priority` 1..99 asks for SCHED_FIFO for the control loop (0: normal scheduling). `policy_period_s`: the least
+    time between two decisions. `candidates` N (0: the bundle's). `start_s`: how long the graph may take to come up.
+    """
 
     domain: int = -1
+    network: str = ""
     log_dir: str = "runs"
     episode_s: float = 12.0
     episodes: list[str] = field(default_factory=lambda: ["nominal"])
+    fifo_priority: int = 0
+    policy_period_s: float = 0.1
+    candidates: int = 0
+    start_s: float = 60.0
 
 
 @dataclass(frozen=True)
