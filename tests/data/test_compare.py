@@ -12,8 +12,8 @@ def test_a_value_equals_itself(value):
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [(0.0, -0.0), (1.0, np.nextafter(1.0, 2)), (1, 1.5), (1, 2), (1.0, None), ((1,), (1, 2)), (np.zeros(2), np.array([0.0, -0.0])),
-     (np.zeros(2), np.zeros(3)), (np.zeros(1), None), (1.0, "1.0")],
+    [(0.0, -0.0), (1.0, np.nextafter(1.0, 2)), (1, 1.5), (1, 2), (1.0, None), ((1,), (1, 2)),
+     (np.zeros(2), np.array([0.0, -0.0])), (np.zeros(2), np.zeros(3)), (np.zeros(1), None), (1.0, "1.0")],
 )  # fmt: skip
 def test_values_of_other_bits_differ(ours, theirs):
     assert difference(ours, theirs) is not None
