@@ -100,7 +100,7 @@ def _refuse(chunk: ActionChunk, state: ControlState) -> Reason | None:
 def _enter(state: ControlState, mode: Mode, now_ns: int) -> ControlState:
     """A new mode begins. Arming starts with no chunk and no old alarm; FALLBACK remembers where it came from."""
     resume = state.mode if mode is Mode.FALLBACK else Mode.DISARMED
-    if mode in ARMED and state.mode is not Mode.FALLBACK:
+    if mode in ARMED and not (state.mode is Mode.FALLBACK and mode is state.resume):
         state = replace(state, chunks=ChunkBuffer(), ahead=None, chunk_due=False, chunk_ns=now_ns, alarm_ns=None)
     return replace(state, mode=mode, since_ns=now_ns, resume=resume)
 

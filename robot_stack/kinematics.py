@@ -1,8 +1,9 @@
 """Forward kinematics of a tree of joints and of points fixed to its links, with Jacobians, in plain numpy.
 
-Frame i of joint i: ``R_Wi = R_Wp Rot(axis, q)``, ``p_Wi = p_Wp + R_Wp (origin + axis q [prismatic])`` for parent p.
+Frame i of joint i: ``X_Wi = X_Wp X_pi`` with ``R_pi = Rot(axis, q)``, ``p_pi = origin + axis q [prismatic]`` for parent p.
 Rotation by Rodrigues: ``R = I + sin(q) K + (1 - cos(q)) K^2`` with ``K = [axis]_x``.
-Jacobian column of a revolute ancestor i of point p: ``axis_W x (p - p_Wi)``; of a prismatic one: ``axis_W``.
+Jacobian column of a revolute ancestor i of point p: ``axis_W x (p - p_Wi)``; of a prismatic one: ``axis_W``. As the column is
+affine in p, one product of a (3 J, 4) table with all points gives all columns.
 """
 
 import numpy as np
@@ -21,18 +22,27 @@ class Kinematics:
     def __init__(self, spec: RobotSpec) -> None:
         self.num_joints = len(spec.joints)
         self._parent = [j.parent for j in spec.joints]
-        self._origin = np.array([j.origin for j in spec.joints])
         axes = np.array([j.axis for j in spec.joints], dtype=float)
         self._axis = axes / np.linalg.norm(axes, axis=1, keepdims=True)
-        self._revolute = np.array([j.kind == "revolute" for j in spec.joints])
-        self._K = np.array([_skew(a) for a in self._axis])
-        self._KK = self._K @ self._K
+        self._revolute = np.array([1.0 if j.kind == "revolute" else 0.0 for j in spec.joints])
+        self._tables(np.array([j.origin for j in spec.joints], dtype=float))
         ends = [(c.joint, p) for c in spec.capsules for p in (c.a, c.b)] + [(spec.tip_joint, spec.tip)]
         self.point_joint = np.array([j for j, _ in ends])
-        self._point = np.array([p for _, p in ends])
+        self._point = np.array([(*p, 1.0) for _, p in ends], dtype=float)[:, :, None]
         self.radius = np.array([c.radius for c in spec.capsules])
-        self._moves = self._ancestors()[self.point_joint]
-        self._columns = np.where(self._revolute, 1.0, 0.0)
+        self.moves = self._ancestors()[self.point_joint]
+        self._moves = np.ascontiguousarray(self.moves[:, None, :])
+
+    def _tables(self, origin: Array) -> None:
+        """``X_pi = fixed + sin(q) by_sin + (1 - cos(q)) by_cos + q by_slide``, each (J, 4, 4)."""
+        K = np.array([_skew(a) for a in self._axis])
+        turns = self._revolute[:, None, None]
+        self._fixed, self._by_sin, self._by_cos, self._by_slide = np.zeros((4, self.num_joints, 4, 4))
+        self._fixed[:] = np.eye(4)
+        self._fixed[:, :3, 3] = origin
+        self._by_sin[:, :3, :3] = K * turns
+        self._by_cos[:, :3, :3] = K @ K * turns
+        self._by_slide[:, :3, 3] = self._axis * (1.0 - self._revolute)[:, None]
 
     def _ancestors(self) -> Array:
         """(J, J) 1 where joint j moves the frame of joint i."""
@@ -43,40 +53,52 @@ class Kinematics:
             table[i, i] = 1.0
         return table
 
+    def _chain(self, q: Array) -> Array:
+        """Homogeneous pose of every joint frame in the world (J, 4, 4)."""
+        angle = q[:, None, None]
+        X = self._fixed + np.sin(angle) * self._by_sin + (1.0 - np.cos(angle)) * self._by_cos + angle * self._by_slide
+        for i, p in enumerate(self._parent):
+            if p >= 0:
+                X[i] = X[p] @ X[i]
+        return X
+
     def frames(self, q: Array) -> tuple[Array, Array, Array]:
         """Pose of every joint frame at `q` (J,): `R_W` (J, 3, 3), `p_W` (J, 3) m, and the joint axes in the world (J, 3)."""
-        angle = q * self._columns
-        rot = np.eye(3) + np.sin(angle)[:, None, None] * self._K + (1 - np.cos(angle))[:, None, None] * self._KK
-        slide = self._origin + self._axis * (q * (1 - self._columns))[:, None]
-        R_W, p_W = np.empty((self.num_joints, 3, 3)), np.empty((self.num_joints, 3))
-        for i, p in enumerate(self._parent):
-            R_P = R_W[p] if p >= 0 else np.eye(3)
-            R_W[i] = R_P @ rot[i]
-            p_W[i] = R_P @ slide[i] + (p_W[p] if p >= 0 else 0.0)
-        return R_W, p_W, np.einsum("jab,jb->ja", R_W, self._axis)
+        X = self._chain(q)
+        return X[:, :3, :3], X[:, :3, 3], (X[:, :3, :3] @ self._axis[:, :, None])[:, :, 0]
 
     def points(self, q: Array) -> tuple[Array, Array]:
         """Points fixed to links at `q` (J,): `p_W` (P, 3) m and Jacobians (P, 3, J) with ``p_dot = J qd``."""
-        R_W, p_joint, axis_W = self.frames(q)
-        p_W = p_joint[self.point_joint] + np.einsum("pab,pb->pa", R_W[self.point_joint], self._point)
-        arm = p_W[:, None, :] - p_joint[None, :, :]
-        turn = np.cross(axis_W[None, :, :], arm)
-        columns = np.where(self._revolute[None, :, None], turn, axis_W[None, :, :])
-        return p_W, (columns * self._moves[:, :, None]).transpose(0, 2, 1)
+        X = self._chain(q)
+        axis = X[:, :3, :3] @ self._axis[:, :, None]
+        p4 = (X[self.point_joint] @ self._point)[:, :, 0]
+        columns = p4 @ self._table(axis[:, :, 0], X[:, :3, 3])
+        return p4[:, :3], columns.reshape(-1, 3, self.num_joints) * self._moves
+
+    def _table(self, axis_W: Array, p_W: Array) -> Array:
+        """(4, 3 J): coefficients of ``w x p + slide - w x p_Wj`` in (p, 1), by direction; w = axis of a revolute joint."""
+        x, y, z = (axis_W * self._revolute[:, None]).T
+        px, py, pz = p_W.T
+        M = np.zeros((4, 3, self.num_joints))
+        M[1, 0], M[2, 0] = -z, y
+        M[0, 1], M[2, 1] = z, -x
+        M[0, 2], M[1, 2] = -y, x
+        M[3, 0], M[3, 1], M[3, 2] = z * py - y * pz, x * pz - z * px, y * px - x * py
+        M[3] += (axis_W * (1.0 - self._revolute)[:, None]).T
+        return M.reshape(4, -1)
 
     def tip(self, q: Array) -> tuple[Array, Array, Array]:
         """Tool point at `q` (J,): `p_W` (3,), `R_W` (3, 3) of its link, and the stacked Jacobian (6, J): linear rows first."""
         R_W, p_joint, axis_W = self.frames(q)
         joint = int(self.point_joint[-1])
-        p_W = p_joint[joint] + R_W[joint] @ self._point[-1]
-        moves = self._moves[-1][:, None]
-        linear = np.where(self._revolute[:, None], np.cross(axis_W, p_W - p_joint), axis_W) * moves
-        angular = axis_W * (self._columns[:, None] * moves)
-        return p_W, R_W[joint], np.vstack([linear.T, angular.T])
+        p_W = p_joint[joint] + R_W[joint] @ self._point[-1, :3, 0]
+        turns, moves = self._revolute[:, None], self.moves[-1][:, None]
+        linear = (np.cross(axis_W, p_W - p_joint) * turns + axis_W * (1.0 - turns)) * moves
+        return p_W, R_W[joint], np.vstack([linear.T, (axis_W * (turns * moves)).T])
 
 
 def camera_pose(spec: CameraSpec) -> tuple[Array, Array]:
-    """Pose of a camera in the frame it is fixed to: `R` (3, 3) with columns x right, y down, z forward (OpenCV), and `p` (3,) m."""
+    """Pose of a camera in the frame it is fixed to: `R` (3, 3), columns x right, y down, z forward (OpenCV), and `p` (3,) m."""
     p = np.array(spec.origin, dtype=float)
     z = np.array(spec.target, dtype=float) - p
     z /= np.linalg.norm(z)

@@ -65,6 +65,7 @@ class Reason(Enum):
     INFEASIBLE = "infeasible"
     SOLVER = "solver_failed"
     NO_COMMAND = "no_command"
+    TRACKING = "tracking_lost"
     CHUNK_NOT_FINITE = "chunk_not_finite"
     CHUNK_JOINTS = "chunk_joint_order"
     CHUNK_MALFORMED = "chunk_malformed"

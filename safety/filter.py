@@ -1,0 +1,249 @@
+"""One wish in, one safe command out: finite first, limits second, then the rows of `safety.constraints`, graded.
+
+The wish becomes a velocity ``u_ref = qd + tracking_gain (q_wish - q_commanded)``, slowed as a whole (same path) to the speed and
+acceleration limits. Then, for the joints that move the tool:
+
+PASS    u_ref keeps everything.
+LIMIT   slowed: the largest s with ``u_brake + s (u_ref - u_brake)`` keeping every row (closed form), accepted from `slow_min` on;
+        else projected: the nearest velocity that keeps every row (QP).
+HOLD    there is no wish, it is not finite, tracking is lost, or the QP failed: brake along the way the arm is going.
+        Where no velocity keeps every row (a hazard came closer than the arm can accelerate away in one tick) it takes the
+        one that misses them least, if that is less than braking would miss: from rest, braking could never become a retreat.
+        The slack of the verdict says how much.
+STOP    the mode is STOP: brake and stay.
+
+Slowing comes before pushing sideways because a reactive projection is known to destroy the task. Without a wish the arm stays
+still even when a hazard comes: it retreats only for a policy, a human or the fallback. Grippers obey their limits only, and in
+FALLBACK keep what they hold: dropping it is no safe stop.
+Inside STOP and HOLD a command is still q' = q + u dt within all limits: `JointLimits.keep` looks at every command last.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from robot_stack.config.schema import SafetySettings
+from robot_stack.errors import ContractError
+from robot_stack.interfaces import Situation
+from robot_stack.robot import RobotSpec
+from robot_stack.types import (
+    ARMED,
+    Array,
+    Decision,
+    JointCommand,
+    JointState,
+    Mode,
+    Reason,
+    SafeCommand,
+    SafetyVerdict,
+    Violation,
+)
+from safety import qp
+from safety.arbitration import fallback_silent, known, usable
+from safety.braking import brake
+from safety.constraints import Constraints, Scene
+from safety.keep_out import Rows
+from safety.limits import Box, JointLimits
+
+_STILL = {Mode.STOP: Reason.STOPPED, Mode.DISARMED: Reason.DISARMED}
+
+
+class Motion(NamedTuple):
+    """Where the command is: position `q` (J,), velocity `v` (J,), the `box` of next velocities, and the `braked` one (J,)."""
+
+    q: Array
+    v: Array
+    box: Box
+    braked: Array
+
+
+class Answer(NamedTuple):
+    """The velocity `u` (J,) and what was done to get it."""
+
+    u: Array
+    decision: Decision
+    violations: tuple[Violation, ...] = ()
+    solver: str = "none"
+    slack: float = 0.0
+
+
+class Filter:
+    """The filter of one robot. It holds settings and tables only: same arguments, same bits."""
+
+    def __init__(self, spec: RobotSpec, settings: SafetySettings) -> None:
+        self._settings = settings
+        self._limits = JointLimits(spec)
+        self._constraints = Constraints(spec, settings)
+        self._num_joints = len(spec.joints)
+        self._arm = self._constraints.arm
+        self._grip = np.setdiff1d(np.arange(self._num_joints), self._arm)
+        self._weight = 1.0 / spec.qd_max[self._arm] ** 2
+
+    def check(self, wish: JointCommand | None, situation: Situation, now_ns: int) -> SafetyVerdict:
+        """The verdict on `wish` in `situation`. Raises ContractError at a first tick without usable joints."""
+        motion = self._motion(situation)
+        hazards = situation.hazards if situation.hazards is not None and known(situation.hazards) else None
+        scene = self._constraints.at(motion.q, hazards, now_ns, motion.box.lower, motion.box.upper)
+        refused = self._refuse(wish, situation, motion, now_ns)
+        if wish is None or refused:
+            decision = Decision.STOP if situation.mode is Mode.STOP else Decision.HOLD
+            answer = Answer(self._still(situation, motion, refused), decision, refused)
+        else:
+            answer = self._grade(wish, motion, scene, situation.mode)
+        return self._verdict(answer, motion, wish, situation.mode, scene, now_ns)
+
+    def _motion(self, situation: Situation) -> Motion:
+        """Go on from the last command; from the measured state at the first tick, or when somebody moved the disarmed arm."""
+        last, joints = situation.commanded, situation.joints
+        measured = joints if joints is not None and usable(joints, self._num_joints) else None
+        moved = measured is not None and last is not None and situation.mode is Mode.DISARMED and self._lost(last.q, measured)
+        if last is not None and not moved:
+            q, v = last.q, last.qd if last.qd is not None else np.zeros(self._num_joints)
+        elif measured is not None:
+            q, v = self._limits.settle(measured.q, measured.qd)
+        else:
+            raise ContractError("joints: found no finite state at the first tick, allowed one per joint; read the arm before it")
+        box = self._limits.box(q, v)
+        return Motion(q, v, box, brake(v, box, self._limits.change))
+
+    def _lost(self, q: Array, joints: JointState) -> bool:
+        """True when the arm is not where it was sent: blocked, pushed, or its sensor jumps."""
+        return bool((np.abs(joints.q - q)[self._arm] > self._settings.tracking_limit).any())
+
+    def _refuse(self, wish: JointCommand | None, situation: Situation, motion: Motion, now_ns: int) -> tuple[Violation, ...]:
+        """Why `wish` is not followed at all; empty: it is graded."""
+        if situation.mode in _STILL:
+            return (Violation(_STILL[situation.mode]),)
+        if situation.mode is Mode.FALLBACK and fallback_silent(situation, now_ns, self._settings):
+            return (Violation(Reason.FALLBACK_SILENT),)
+        if wish is None:
+            return (Violation(Reason.NO_COMMAND),)
+        if wish.q.size != self._num_joints:
+            return (Violation(Reason.CHUNK_JOINTS, float(wish.q.size - self._num_joints)),)
+        if not np.isfinite(wish.q).all() or (wish.qd is not None and not np.isfinite(wish.qd).all()):
+            return (Violation(Reason.NOT_FINITE),)
+        if situation.hazards is not None and self._settings.use_filter and not known(situation.hazards):
+            return (Violation(Reason.HAZARDS_STALE),)
+        if situation.joints is not None and usable(situation.joints, self._num_joints) and self._lost(motion.q, situation.joints):
+            return (Violation(Reason.TRACKING, float(np.abs(situation.joints.q - motion.q)[self._arm].max())),)
+        return ()
+
+    def _still(self, situation: Situation, motion: Motion, refused: tuple[Violation, ...]) -> Array:
+        """Brake; but where the arm is blocked while armed, walk the command back to where the arm is, within all limits."""
+        if situation.joints is None or not any(v.reason is Reason.TRACKING for v in refused) or situation.mode not in ARMED:
+            return motion.braked
+        back = self._settings.tracking_gain * (situation.joints.q - motion.q)
+        back[self._grip] = 0.0
+        return self._reach(back, motion.box)
+
+    def _grade(self, wish: JointCommand, motion: Motion, scene: Scene, mode: Mode) -> Answer:
+        with np.errstate(all="ignore"):
+            u_ref = self._settings.tracking_gain * (wish.q - motion.q)
+            u_ref = u_ref + wish.qd if wish.qd is not None else u_ref
+        if mode is Mode.FALLBACK:
+            u_ref[self._grip] = 0.0
+        if not np.isfinite(u_ref).all():
+            return Answer(motion.braked, Decision.HOLD, (Violation(Reason.NOT_FINITE),))
+        slowed, violations = self._speed(u_ref)
+        u = self._reach(slowed, motion.box)
+        violations += self._bounds(wish, slowed, motion)
+        if not self._settings.use_filter or bool((scene.rows.A @ u >= scene.rows.b - qp.TOLERANCE).all()):
+            return Answer(u, Decision.LIMIT if violations else Decision.PASS, violations)
+        short = scene.rows.b - scene.rows.A @ u
+        broken = tuple(
+            Violation(scene.rows.reason[i], float(short[i]), scene.rows.where[i]) for i in np.flatnonzero(short > qp.TOLERANCE)
+        )
+        return self._give_way(u, motion, scene.rows, violations + broken)
+
+    def _speed(self, u_ref: Array) -> tuple[Array, tuple[Violation, ...]]:
+        """`u_ref` (J,) at the speed limits: the arm slowed as a whole, each gripper alone."""
+        limit = self._limits.qd_max
+        share = np.abs(u_ref) / limit
+        worst = int(self._arm[share[self._arm].argmax()])
+        u = np.minimum(np.maximum(u_ref, -limit), limit)
+        if share[worst] > 1.0:
+            u[self._arm] = u_ref[self._arm] / share[worst]
+        over = [worst] if share[worst] > 1.0 else []
+        over += [int(i) for i in self._grip if share[i] > 1.0]
+        return u, tuple(Violation(Reason.VELOCITY, float((share[i] - 1.0) * limit[i]), i) for i in over)
+
+    def _reach(self, u: Array, box: Box) -> Array:
+        """`u` (J,) inside `box`: the arm on its path where possible (largest s with s u inside), joint by joint where not."""
+        u = np.minimum(np.maximum(u, box.stop_lower), box.stop_upper)
+        inside = np.minimum(np.maximum(u, box.lower), box.upper)
+        if (inside == u).all():
+            return u
+        arm = self._arm
+        moving = arm[np.abs(u[arm]) > 1e-9]
+        ends = np.stack([box.lower[moving], box.upper[moving]]) / u[moving]
+        s = float(min(ends.max(axis=0).min(initial=1.0), 1.0))
+        scaled = s * u[arm]
+        if s > 0.0 and bool(((scaled >= box.lower[arm]) & (scaled <= box.upper[arm])).all()):
+            inside[arm] = scaled
+        return inside
+
+    def _bounds(self, wish: JointCommand, u: Array, motion: Motion) -> tuple[Violation, ...]:
+        """Position and acceleration bounds that `u` (J,) breaks; a position by rad, an acceleration by rad/s^2."""
+        limits, box = self._limits, motion.box
+        beyond = np.maximum(wish.q - limits.q_max, limits.q_min - wish.q)
+        late = np.maximum(u - box.stop_upper, box.stop_lower - u) * limits.dt
+        sharp = np.abs(u - motion.v) - limits.change
+        past = np.maximum(beyond, late)
+        positions = [Violation(Reason.POSITION, float(past[i]), int(i)) for i in np.flatnonzero(past > 0.0)]
+        sharps = [Violation(Reason.ACCELERATION, float(sharp[i] / limits.dt), int(i)) for i in np.flatnonzero(sharp > 1e-12)]
+        return (*positions, *sharps)
+
+    def _give_way(self, u: Array, motion: Motion, rows: Rows, violations: tuple[Violation, ...]) -> Answer:
+        """Slow along the path, else project, else evade, else brake. Grippers keep their part of `u` (J,); the rows count it."""
+        arm = self._arm
+        A = np.ascontiguousarray(rows.A[:, arm])
+        b = rows.b - rows.A[:, self._grip] @ u[self._grip]
+        start = motion.braked[arm]
+        s = _slowing(A, b, start, u[arm] - start)
+        if s >= self._settings.slow_min:
+            found = qp.Solution(start + s * (u[arm] - start), "slowed", 0.0)
+            if qp.missed(A, b, found.u) <= qp.TOLERANCE:
+                return self._answer(u, found, Decision.LIMIT, (*violations, Violation(Reason.SLOWED, 1.0 - s)))
+        lower, upper = motion.box.lower[arm], motion.box.upper[arm]
+        found = qp.project(u[arm], self._weight, A, b, lower, upper)
+        if found.solved:
+            pushed = float(np.sqrt(((found.u - u[arm]) ** 2).sum()))
+            return self._answer(u, found, Decision.LIMIT, (*violations, Violation(Reason.PROJECTED, pushed)))
+        if found.status == "infeasible":
+            evade = qp.least_violation(start, self._weight, A, b, lower, upper)
+            violations = (*violations, Violation(Reason.INFEASIBLE, evade.slack))
+            if evade.slack < qp.missed(A, b, start):
+                return self._answer(u, evade, Decision.HOLD, violations)
+        else:
+            violations = (*violations, Violation(Reason.SOLVER))
+        return self._answer(u, qp.Solution(start, found.status, qp.missed(A, b, start)), Decision.HOLD, violations)
+
+    def _answer(self, u: Array, found: qp.Solution, decision: Decision, violations: tuple[Violation, ...]) -> Answer:
+        whole = u.copy()
+        whole[self._arm] = found.u
+        return Answer(whole, decision, violations, found.status, found.slack)
+
+    def _verdict(
+        self, answer: Answer, motion: Motion, wish: JointCommand | None, mode: Mode, scene: Scene, now_ns: int
+    ) -> SafetyVerdict:
+        q = motion.q + answer.u * self._limits.dt
+        if not self._limits.keep(q, answer.u, motion.v):
+            answer = Answer(motion.braked, Decision.HOLD, (*answer.violations, Violation(Reason.SOLVER)), "refused", answer.slack)
+            q = motion.q + answer.u * self._limits.dt
+            if not self._limits.keep(q, answer.u, motion.v):
+                q, _ = self._limits.settle(motion.q, motion.v)
+                answer = answer._replace(u=np.zeros_like(q))
+        command = SafeCommand(JointCommand(now_ns, q, answer.u))
+        what = (answer.decision, wish, command, answer.violations, answer.solver, answer.slack)
+        return SafetyVerdict(now_ns, mode, *what, scene.margin, scene.barrier)
+
+
+def _slowing(A: Array, b: Array, start: Array, way: Array) -> float:
+    """The largest s in 0..1 with ``A (start + s way) >= b``; -1 when there is none."""
+    room, slope = b - A @ start, A @ way
+    falls, rises = slope < -1e-12, slope > 1e-12
+    if bool((room[~(falls | rises)] > qp.TOLERANCE).any()):
+        return -1.0
+    high = float((room[falls] / slope[falls]).min(initial=1.0))
+    low = float((room[rises] / slope[rises]).max(initial=0.0))
+    return high if low <= high else -1.0
