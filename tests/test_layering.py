@@ -1,0 +1,145 @@
+"""Who may import whom (the drawing is in README.md), read from the source: an import inside a function counts too."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("policies", "safety", "drivers")
+CORE = {"types", "interfaces", "errors", "clock", "observe", "chunks", "control", "kinematics", "robot"}
+FOR_PARTS = {f"robot_stack.{name}" for name in CORE} | {"robot_stack.config.schema", "robot_stack.data"}
+ROS = {"rclpy", "launch", "launch_ros", "ament_index_python"} | {
+    f"{name}_msgs" for name in ("sensor", "std", "trajectory", "diagnostic", "geometry", "lifecycle", "action", "rosgraph")
+} | {"std_srvs", "builtin_interfaces", "rcl_interfaces", "rosidl_runtime_py"}
+TORCH = {"torch", "onnx", "onnxscript"}
+TORCH_FILES = {
+    "policies/augment.py", "policies/checkpoint.py", "policies/encoder.py", "policies/export.py", "policies/features.py",
+    "policies/flow.py", "policies/frames.py", "policies/parity.py", "policies/train.py",
+    "safety/taco.py", "safety/vocbf.py", "safety/monitor_training.py",
+}  # fmt: skip
+RUNTIME = ("arm_node", "camera_node", "fallback_node", "monitor_node", "policy_node", "recorder_node", "teleop_node")
+TRAINING_ONLY = TORCH | {"pyarrow", "av", "scipy", "matplotlib", "cvxpy", "hydra"}
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module `path` imports, absolute; `from a import b` counts as a.b, since b may be a module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def eager_imports(path: Path) -> Iterator[str]:
+    """What importing `path` imports at once: nothing inside functions or `if TYPE_CHECKING`."""
+    waiting: list[ast.stmt] = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
+            waiting += node.body + node.orelse
+        elif isinstance(node, ast.Try | ast.With | ast.ClassDef):
+            waiting += node.body
+
+
+def within(module: str, names: set[str]) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in names)
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_policies_safety_and_drivers_never_import_each_other(part: str) -> None:
+    others = set(PARTS) - {part}
+    wrong = {relative(path): m for path in sources(part) for m in imports(path) if within(m, others)}
+    assert not wrong
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_policies_safety_and_drivers_see_only_the_core(part: str) -> None:
+    wrong = {
+        relative(path): m
+        for path in sources(part)
+        for m in imports(path)
+        if within(m, {"robot_stack"}) and not within(m, FOR_PARTS)
+    }
+    assert not wrong
+
+
+def test_the_core_imports_no_shell_no_part_and_no_library_but_numpy() -> None:
+    allowed = {f"robot_stack.{name}" for name in CORE} | {"numpy"}
+    parts = set(PARTS) | {"robot_stack", "torch", "cv2", "yaml", "rosbags", "mcap", "onnxruntime", "hydra", "omegaconf"} | ROS
+    files = [ROOT / "robot_stack" / f"{name}.py" for name in sorted(CORE)]
+    wrong = {relative(path): m for path in files for m in imports(path) if within(m, parts) and not within(m, allowed)}
+    assert not wrong
+
+
+def test_data_and_config_import_neither_the_shell_nor_a_part() -> None:
+    shell = {f"robot_stack.{name}" for name in ("nodes", "cli", "build", "replay", "supervisor", "demo", "doctor")} | set(PARTS)
+    files = sources("robot_stack/data", "robot_stack/config")
+    wrong = {relative(path): m for path in files for m in imports(path) if within(m, shell)}
+    assert not wrong
+
+
+def test_ros_appears_only_in_the_nodes() -> None:
+    files = [p for p in sources("robot_stack", *PARTS) if not relative(p).startswith("robot_stack/nodes/")]
+    wrong = {relative(path): m for path in files for m in eager_imports(path) if within(m, ROS)}
+    assert not wrong
+
+
+def test_torch_appears_only_in_the_files_that_train_or_export() -> None:
+    files = [p for p in sources("robot_stack", *PARTS) if relative(p) not in TORCH_FILES]
+    wrong = {relative(path): m for path in files for m in eager_imports(path) if within(m, TORCH)}
+    assert not wrong
+
+
+def source_of(module: str) -> Path | None:
+    """The file of one of our modules; `robot_stack.types.Mode` is robot_stack/types.py."""
+    parts = module.split(".")
+    for n in range(len(parts), 0, -1):
+        stem = ROOT.joinpath(*parts[:n])
+        for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
+
+
+@pytest.mark.parametrize("node", RUNTIME)
+def test_no_node_needs_a_training_library_to_start(node: str) -> None:
+    start = ROOT / "robot_stack" / "nodes" / f"{node}.py"
+    seen: dict[Path, str] = {start: node}
+    waiting = [start]
+    while waiting:
+        path = waiting.pop()
+        for module in eager_imports(path):
+            assert not within(module, TRAINING_ONLY), f"{seen[path]} -> {relative(path)} -> {module}"
+            found = source_of(module) if module.split(".")[0] in (*PARTS, "robot_stack") else None
+            if found is not None and found not in seen:
+                seen[found] = f"{seen[path]} -> {relative(path)}"
+                waiting.append(found)
+
+
+def test_launch_is_not_a_package() -> None:
+    assert not (ROOT / "launch" / "__init__.py").exists(), "an __init__.py in launch/ would hide ROS 2's own `launch`"
+
+
+@pytest.mark.parametrize("path", sources("robot_stack", *PARTS), ids=relative)
+def test_files_and_functions_stay_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno + 1 <= 40, f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
