@@ -1,15 +1,20 @@
-"""Configuration -> objects. One match for each choice, imports inside the branches: a process loads only what it runs."""
+"""Configuration -> objects. One match for each choice, imports inside the branches: a process loads only what it runs.
+
+`Run` is what the nodes of one graph share; the supervisor writes it to a run file (`save`), every node reads it (`load`).
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot_stack.config.schema import MonitorSettings, RunSettings, SafetySettings
+from robot_stack.config import plain
+from robot_stack.config.schema import DetectorSettings, MonitorSettings, RunSettings, SafetySettings, TaskSettings
 from robot_stack.errors import ConfigError, DriverError, PolicyError
 from robot_stack.interfaces import Arm, Camera, FallbackController, Policy, Safety, Teleoperator
 from robot_stack.names import check_names
 from robot_stack.robot import RobotSpec
-from robot_stack.run_file import CLUMSY_HUMAN, HUMAN, RunFile, read_run_file
 from robot_stack.types import JointState
 
 if TYPE_CHECKING:
@@ -21,43 +26,47 @@ DRIVERS = ("sim",)
 
 @dataclass(frozen=True)
 class Run:
-    """What a node knows of its run: the run file, and the robot it names."""
+    """One launch of the graph. `robot_file`: name or path; `world`: the simulated world's shared memory ("" = real hardware);
+    `folder`: where the log goes; `bundle`: the policy ("" = none); `seed` and `clumsy` are the scripted human's."""
 
-    file: RunFile
-    robot: RobotSpec
+    robot_file: str = "sim_arm"
+    world: str = ""
+    folder: str = "runs"
+    bundle: str = ""
+    seed: int = 0
+    clumsy: bool = False
+    settings: RunSettings = field(default_factory=RunSettings)
+    safety: SafetySettings = field(default_factory=SafetySettings)
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+    task: TaskSettings = field(default_factory=TaskSettings)
 
-    @property
-    def settings(self) -> RunSettings:
-        """Rates, priorities, network of the graph."""
-        return self.file.run
-
-    @property
-    def safety(self) -> SafetySettings:
-        """Filter and mode machine."""
-        return self.file.safety
-
-    @property
-    def monitor(self) -> MonitorSettings:
-        """The failure monitor."""
-        return self.file.monitor
+    @cached_property
+    def robot(self) -> RobotSpec:
+        """The robot of `robot_file`. Raises ConfigError."""
+        return load_robot(self.robot_file)
 
     @property
     def arm_key(self) -> str:
         """What names the arm on this computer: no two arm_nodes may have the same one."""
-        return f"{self.robot.driver}_{self.file.world or self.robot.name}"
+        return f"{self.robot.driver}_{self.world or self.robot.name}"
 
     @property
     def instruction(self) -> str:
         """What the policy is told to do."""
-        return self.file.task.instruction
+        return self.task.instruction
 
 
-def load(path: str) -> Run:
-    """The run of the run file at `path`. Raises ConfigError naming the file and the key."""
-    if not path:
+def load(path: Path | str) -> Run:
+    """The run of a run file. Raises ConfigError naming the file and the key."""
+    if not str(path):
         raise ConfigError("config: found no run file, allowed the path of one (parameter `config`); `robot-stack run` writes it")
-    file = read_run_file(path)
-    return Run(file, load_robot(file.robot))
+    return plain.read(Run, Path(path))
+
+
+def save(run: Run, path: Path) -> None:
+    """Write the run file of `run`."""
+    plain.write(run, path)
 
 
 def load_robot(name: str) -> RobotSpec:
@@ -76,7 +85,7 @@ def arm(run: Run) -> Arm:
 
             return SharedArm(_world(run))
         case other:
-            raise _unknown("robot.driver", other, DRIVERS)
+            raise _unknown(other)
 
 
 def camera(run: Run, name: str) -> Camera:
@@ -87,20 +96,20 @@ def camera(run: Run, name: str) -> Camera:
 
             return SharedCamera(_world(run), name)
         case other:
-            raise _unknown("robot.driver", other, DRIVERS)
+            raise _unknown(other)
 
 
 def teleoperator(run: Run, joints: Callable[[], JointState | None]) -> Teleoperator:
     """The human's device; on the simulated arm a script that plays one. `joints` gives the newest state once there is one."""
-    match run.file.teleoperator:
-        case "scripted" | "scripted_clumsy" as kind:
+    match run.robot.driver:
+        case "sim":
             from drivers.scripted import ScriptedTeleoperator
             from drivers.shared_world import WorldDirector
 
             truth = WorldDirector(_world(run)).truth
-            return ScriptedTeleoperator(run.robot, truth, lambda: _present(joints()), 0, kind == CLUMSY_HUMAN)
+            return ScriptedTeleoperator(run.robot, truth, lambda: _present(joints()), run.seed, run.clumsy)
         case other:
-            raise _unknown("teleoperator", other, (HUMAN, CLUMSY_HUMAN))
+            raise _unknown(other)
 
 
 def safety(run: Run) -> Safety:
@@ -112,9 +121,9 @@ def safety(run: Run) -> Safety:
 
 def fallback(run: Run) -> FallbackController:
     """The controller that moves the arm when the policy may not."""
-    from safety.fallback import FallbackController as Retreat
+    from safety.fallback import BrakeAndRetreat
 
-    return Retreat(run.robot, run.safety)
+    return BrakeAndRetreat(run.robot, run.safety)
 
 
 def monitor(run: Run) -> "Monitor":
@@ -128,22 +137,22 @@ def detector(run: Run) -> "Detector":
     """The hazard detector. Raises ConfigError on a camera it cannot use."""
     from safety.detector import Detector
 
-    return Detector(run.robot, run.file.detector)
+    return Detector(run.robot, run.detector)
 
 
 def policy(run: Run) -> Policy:
     """The policy of the run's bundle, on one thread. Raises PolicyError on a missing or damaged bundle or other joints."""
     from policies.onnx_policy import OnnxPolicy
 
-    if not run.file.bundle:
+    if not run.bundle:
         raise PolicyError("bundle: found none, allowed the folder of an exported bundle; next: robot-stack export")
-    return OnnxPolicy(run.file.bundle, candidates=run.settings.candidates, joint_names=run.robot.joint_names)
+    return OnnxPolicy(run.bundle, candidates=run.settings.candidates, joint_names=run.robot.joint_names)
 
 
 def _world(run: Run) -> str:
-    if not run.file.world:
+    if not run.world:
         raise DriverError("world: found none, allowed the name of a running world process; `robot-stack run` starts one")
-    return run.file.world
+    return run.world
 
 
 def _present(joints: JointState | None) -> JointState:
@@ -152,5 +161,5 @@ def _present(joints: JointState | None) -> JointState:
     return joints
 
 
-def _unknown(key: str, found: str, allowed: tuple[str, ...]) -> ConfigError:
-    return ConfigError(f"{key}: found {found!r}, allowed {', '.join(allowed)}")
+def _unknown(driver: str) -> ConfigError:
+    return ConfigError(f"robot.driver: found {driver!r}, allowed {', '.join(DRIVERS)}")
