@@ -107,8 +107,8 @@ def _check(path: Path, wanted: str) -> None:
         raise PolicyError(f"{path}: missing, the bundle is truncated; copy it again or export again")
     if (found := sha256_of(path)) != wanted:
         raise PolicyError(
-            f"{path}: found sha256 {found[:12]}..., {path.stat().st_size} bytes, allowed {wanted[:12]}...: the file was cut or changed; "
-            "copy the bundle again or export again"
+            f"{path}: found sha256 {found[:12]}..., {path.stat().st_size} bytes, allowed {wanted[:12]}...: "
+            "the file was cut or changed; copy the bundle again or export again"
         )
 
 

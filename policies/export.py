@@ -80,7 +80,7 @@ def write_graph(decision: Decision, path: Path) -> None:
     pictures = [torch.zeros(*size, 3, dtype=torch.uint8) for _, size in policy.shape.cameras]
     joints = torch.zeros(policy.shape.num_joints)
     noise = torch.randn(3, policy.settings.rows, policy.shape.num_joints)
-    speeds = joints if policy.settings.velocity else None
+    speeds = torch.ones_like(joints) if policy.settings.velocity else None
     names = [f"image_{name}" for name, _ in policy.shape.cameras] + ["joints"] + ["speeds"] * policy.settings.velocity + ["noise"]
     candidates = torch.export.Dim("candidates", min=1, max=4096)
     dynamic = ([None] * len(pictures), None, None, {0: candidates})

@@ -1,0 +1,41 @@
+import numpy as np
+import torch
+
+from policies.encoder import Resize, area_weights
+from policies.flow import FlowPolicy, FlowShape, cosine_modes
+from policies.frames import frames_of, set_statistics, shape_of
+
+
+def test_cosine_modes_are_orthonormal():
+    basis = cosine_modes(16, 16)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(16), atol=1e-5, rtol=0)
+
+
+def test_modes_and_chunks_are_inverse_of_each_other(episodes, settings):
+    frames = frames_of(episodes, settings)
+    policy = FlowPolicy(shape_of(episodes), settings)
+    set_statistics(policy, frames)
+    delta = frames.chunk - frames.q[:, None]
+    torch.testing.assert_close(policy.to_delta(policy.to_modes(delta)), delta, atol=1e-5, rtol=0)
+
+
+def test_resizing_averages_the_pixels_each_target_pixel_covers():
+    torch.testing.assert_close(area_weights(6, 4).sum(1), torch.ones(4))
+    image = torch.randint(0, 256, (1, 8, 8, 3), dtype=torch.uint8)
+    expected = image.float().reshape(1, 4, 2, 4, 2, 3).mean((2, 4))
+    torch.testing.assert_close(Resize((8, 8), (4, 4))(image), expected)
+
+
+def test_zero_noise_scale_makes_all_candidates_alike(settings):
+    from dataclasses import replace
+
+    policy = FlowPolicy(FlowShape(3, (("scene", (24, 32)),)), replace(settings, noise_scale=0.0)).eval()
+    delta, features = policy.sample(torch.randn(1, settings.width), torch.randn(5, 8, 3))
+    assert delta.shape == (5, 8, 3) and features.shape == (5, settings.width)
+    np.testing.assert_allclose(delta[0].detach(), delta[4].detach(), atol=1e-6)
+
+
+def test_a_joint_that_never_moves_hardly_counts_in_the_loss(episodes, settings):
+    policy = FlowPolicy(shape_of(episodes), settings)
+    weight = set_statistics(policy, frames_of(episodes, settings))
+    assert weight[:, 0].sum() > 10.0 * weight[:, 1].sum()
