@@ -34,7 +34,8 @@ def lease_domain(wanted: int = -1) -> DomainLease:
             return DomainLease(domain, lock)
         if lock is not None:
             lock.close()
-    raise ConfigError(f"run.domain: {candidates[0] if wanted > 0 else 'every one'} is in use; stop that graph or leave run.domain=-1")
+    taken = f"{wanted} is" if wanted > 0 else "all are"
+    raise ConfigError(f"run.domain: {taken} in use; stop that graph, or leave run.domain=-1 for a free one")
 
 
 def _silent(domain: int) -> bool:

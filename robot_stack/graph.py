@@ -32,19 +32,21 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process of the graph: ``python -m module arguments``; `node` is its ROS name ("" = not a ROS node)."""
+    """``python -m module arguments``; `node` is its ROS name ("" = not a ROS node); `nice` > 0: it gives way to others."""
 
     name: str
     module: str
     node: str = ""
     parameters: tuple[tuple[str, str], ...] = ()
     arguments: tuple[str, ...] = ()
+    nice: int = 0
 
     def command(self, python: str) -> list[str]:
         """The command line that starts it with the interpreter `python`."""
         ros = [word for name, value in self.parameters for word in ("-p", f"{name}:={value}")]
         node = ["--ros-args", "-r", f"__node:={self.node}", *ros] if self.node else []
-        return [python, "-m", self.module, *self.arguments, *node]
+        polite = ["nice", "-n", str(self.nice)] if self.nice else []
+        return [*polite, python, "-m", self.module, *self.arguments, *node]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +76,23 @@ def camera_node(camera: str) -> str:
 
 
 JOINTS = Topic(
-    "/joint_states", JOINT_STATE, ARM_NODE, True, 1, 200, "reliable: the log must hold each tick; a reader that decides keeps the newest"
+    "/joint_states", JOINT_STATE, ARM_NODE, True, 1, 200, "reliable: the log holds each tick; readers that decide keep the newest"
 )
 COMMAND = Topic(
     "/arm/command", JOINT_STATE, ARM_NODE, True, 1, 200, "reliable: what the motors got must be in the log, one message a tick"
 )
-VERDICT = Topic(
-    "/arm/verdict", DIAGNOSTIC_ARRAY, ARM_NODE, True, 100, 200, "reliable and deep: a missing verdict would break the replay of a log"
-)
+VERDICT = Topic("/arm/verdict", DIAGNOSTIC_ARRAY, ARM_NODE, True, 100, 200, "reliable and deep: replay needs every verdict")
 POLICY_CHUNK = Topic(
-    "/policy/chunk", JOINT_TRAJECTORY, "policy_node", True, 1, 20, "reliable: ten a second, each matters; only the newest may move the arm"
+    "/policy/chunk", JOINT_TRAJECTORY, "policy_node", True, 1, 20, "reliable: few, each matters; only the newest may move the arm"
 )
 TELEOP_CHUNK = Topic(
     "/teleop/chunk", JOINT_TRAJECTORY, "teleop_node", True, 1, 20, "reliable: as for a policy, a human passes the same door"
 )
-POLICY_CHOICE = Topic("/policy/choice", JOINT_STATE, "policy_node", True, 1, 20, "reliable: small, ten a second, for the log alone")
+POLICY_CHOICE = Topic("/policy/choice", JOINT_STATE, "policy_node", True, 1, 20, "reliable: few and small, for the log alone")
 FALLBACK_COMMAND = Topic(
-    "/fallback/command", JOINT_STATE, "fallback_node", False, 1, 200, "best effort: 100 a second, the next one replaces a lost one"
+    "/fallback/command", JOINT_STATE, "fallback_node", False, 1, 200, "best effort: 10 ms later the next replaces a lost one"
 )
-SCORE = Topic("/monitor/score", JOINT_STATE, "monitor_node", True, 1, 50, "reliable: an alarm may not be lost; silence is an alarm too")
+SCORE = Topic("/monitor/score", JOINT_STATE, "monitor_node", True, 1, 50, "reliable: an alarm may not be lost")
 HAZARDS = Topic("/monitor/hazards", JOINT_STATE, "monitor_node", True, 1, 50, "reliable: few and small, the filter needs each")
 
 
@@ -108,18 +108,22 @@ def topics(cameras: Sequence[str]) -> tuple[Topic, ...]:
     return (*fixed, *(frames_topic(camera) for camera in cameras))
 
 
-def node(name: str, module: str, config: str, **parameters: str) -> Process:
+def node(name: str, module: str, config: str, nice: int = 0, **parameters: str) -> Process:
     """A node of ours, configured by the run file `config`."""
-    return Process(name, f"{PACKAGE}.nodes.{module}", name, (("config", config), *parameters.items()))
+    return Process(name, f"{PACKAGE}.nodes.{module}", name, (("config", config), *parameters.items()), nice=nice)
 
 
-def describe(config: str, cameras: Sequence[str], world: Process | None = None) -> GraphDescription:
-    """The graph of a robot with `cameras`, each node configured by the run file `config`; `world` None: the hardware is real."""
+def describe(config: str, cameras: Sequence[str], world: Process | None = None, human: bool = False) -> GraphDescription:
+    """The graph of a robot with `cameras`, its nodes configured by the run file `config`.
+
+    `world` None: the hardware is real. `human`: teleop_node in the place of policy_node.
+    """
+    driver = node("teleop_node", "teleop_node", config) if human else node("policy_node", "policy_node", config, nice=5)
     nodes = (
         *(node(camera_node(camera), "camera_node", config, camera=camera) for camera in cameras),
         node("fallback_node", "fallback_node", config),
         node("monitor_node", "monitor_node", config),
-        node("policy_node", "policy_node", config),
+        driver,
         node(ARM_NODE, "arm_node", config),
         node(RECORDER_NODE, "recorder_node", config),
     )

@@ -1,4 +1,4 @@
-"""The control loop of arm_node, without ROS: newest values in, `control_step`, one command to the arm, one Step out, every tick."""
+"""The control loop of arm_node, without ROS: newest values in, `control_step`, one command out, one Step reported, each tick."""
 
 import threading
 import time
@@ -42,7 +42,7 @@ _GRANTED = {
 
 
 class Inbox:
-    """The newest value of each kind. Put by any thread, taken once by the loop; a slot overwritten before it is read is not missed."""
+    """The newest value of each kind: put by any thread, taken once by the loop; a newer one replaces what waits."""
 
     def __init__(self) -> None:
         self.policy_chunk: deque[ActionChunk] = deque(maxlen=1)
@@ -79,7 +79,7 @@ class Question:
     def wait(self) -> tuple[bool, str]:
         """Granted or not, and why, in the words of the verdict."""
         if not self._answered.wait(ANSWER_S) or self.step is None:
-            return False, f"{self.request.value}: the control loop has not answered within {ANSWER_S} s; look at the log of arm_node"
+            return False, f"{self.request.value}: no answer of the control loop within {ANSWER_S} s; look at its log"
         return _GRANTED[self.request](self.step.verdict.mode), sentence(self.step)
 
 

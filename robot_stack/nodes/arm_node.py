@@ -1,4 +1,4 @@
-"""Owns the arm and the filter: one thread on absolute deadlines decides, commands and publishes each tick; ROS only fills its inbox."""
+"""Owns the arm and the filter: one thread on absolute deadlines decides, commands and publishes; ROS only fills its inbox."""
 
 import gc
 import sys
@@ -9,6 +9,7 @@ from typing import IO, Any
 from std_srvs.srv import Trigger
 
 from robot_stack import build
+from robot_stack.control import TELEOP_SOURCE
 from robot_stack.data.wire import JointNamesError, chunk_value, command_value, hazards_value, score_value, to_message
 from robot_stack.errors import ContractError, DriverError
 from robot_stack.exclusive import hold, holder
@@ -44,7 +45,8 @@ class ArmJob:
         self._period_ns = run.robot.dt_ns
         self._priority = run.settings.fifo_priority
         self._thread: Periodic | None = None
-        self._out = {topic: node.publisher(message_class(topic.type), topic.name, every(topic)) for topic in (JOINTS, COMMAND, VERDICT)}
+        said = (JOINTS, COMMAND, VERDICT)
+        self._out = {topic: node.publisher(message_class(topic.type), topic.name, every(topic)) for topic in said}
         self._listen(node)
         for request in Request:
             node.serve(Trigger, f"~/{request.value}", self._answer_with(request))
@@ -79,7 +81,7 @@ class ArmJob:
         return not self._loop.inbox.asked and self._loop.at_rest()
 
     def _brake_after_fault(self) -> None:
-        """The thread died of an unexpected exception: STOP, through the same filter, from this thread; if that fails too the arm just holds."""
+        """The loop died of an unexpected exception: STOP through the same filter, from this thread; else the driver holds."""
         self._loop.ask(Request.STOP)
         deadline = time.monotonic() + BRAKE_S
         try:
@@ -94,8 +96,8 @@ class ArmJob:
     def _listen(self, node: ManagedNode) -> None:
         inbox = self._loop.inbox
         readers: tuple[tuple[Topic, Callable[[Any], None]], ...] = (
-            (POLICY_CHUNK, self._chunk),
-            (TELEOP_CHUNK, self._chunk),
+            (POLICY_CHUNK, lambda m: self._chunk(m, human=False)),
+            (TELEOP_CHUNK, lambda m: self._chunk(m, human=True)),
             (FALLBACK_COMMAND, lambda m: inbox.fallback.append(command_value(m, self._names))),
             (SCORE, lambda m: inbox.put_score(score_value(m))),
             (HAZARDS, lambda m: inbox.hazards.append(hazards_value(m))),
@@ -103,9 +105,12 @@ class ArmJob:
         for topic, take in readers:
             node.subscribe(message_class(topic.type), topic.name, self._guarded(topic.name, take), newest(topic))
 
-    def _chunk(self, message: Any) -> None:
+    def _chunk(self, message: Any, human: bool) -> None:
         try:
-            self._loop.inbox.put_chunk(chunk_value(message, self._names))
+            chunk = chunk_value(message, self._names)
+            if (chunk.source == TELEOP_SOURCE) is not human:
+                raise ContractError(f"chunk: found source {chunk.source!r}; {TELEOP_SOURCE!r} is for {TELEOP_CHUNK.name} alone")
+            self._loop.inbox.put_chunk(chunk)
         except ContractError as error:
             reason = Reason.CHUNK_JOINTS if isinstance(error, JointNamesError) else Reason.CHUNK_MALFORMED
             self._loop.inbox.refused.append(reason)
@@ -145,7 +150,7 @@ class ArmJob:
 def _claim(key: str) -> IO[str]:
     claim = hold(f"arm_{key}")
     if claim is None:
-        raise DriverError(f"arm {key}: process {holder(f'arm_{key}')} drives it, allowed one arm_node an arm; stop that one first")
+        raise DriverError(f"arm {key}: process {holder(f'arm_{key}')} has it, allowed one arm_node an arm; stop that one first")
     return claim
 
 

@@ -60,13 +60,13 @@ class ManagedNode(LifecycleNode):
         """An exception nobody expected, from any thread: the main loop reports it and ends the process."""
         self.fault = self.fault or error
 
-    def publisher(self, kind: type, topic: str, qos: object) -> Any:
+    def publisher(self, kind: type, topic: str, qos: Any) -> Any:
         """A publisher that lives as long as the job."""
         publisher = self.create_publisher(kind, topic, qos)
         self._opened.append((self.destroy_publisher, publisher))
         return publisher
 
-    def subscribe(self, kind: type, topic: str, callback: Callable[[Any], None], qos: object, raw: bool = False) -> None:
+    def subscribe(self, kind: type, topic: str, callback: Callable[[Any], None], qos: Any, raw: bool = False) -> None:
         """Call `callback` with each message for as long as the job lives."""
         subscription = self.create_subscription(kind, topic, callback, qos, raw=raw)
         self._opened.append((self.destroy_subscription, subscription))
@@ -81,11 +81,11 @@ class ManagedNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the job."""
-        return self._attempt(lambda: self.job and self.job.activate())
+        return self._attempt(self._activate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop the job."""
-        return self._attempt(lambda: self.job and self.job.deactivate())
+        return self._attempt(self._deactivate)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Close the job: the node may be configured again, by another run file."""
@@ -122,6 +122,14 @@ class ManagedNode(LifecycleNode):
         except BaseException:
             self.release()
             raise
+
+    def _activate(self) -> None:
+        if self.job is not None:
+            self.job.activate()
+
+    def _deactivate(self) -> None:
+        if self.job is not None:
+            self.job.deactivate()
 
     def _attempt(self, act: Callable[[], object]) -> TransitionCallbackReturn:
         try:

@@ -3,11 +3,12 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import rclpy
+import rclpy.context
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
@@ -18,9 +19,9 @@ from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from robot_stack.data.wire import stamp_ns
-from robot_stack.data.wire_step import step_value
+from robot_stack.data.wire_step import sentence, step_value
 from robot_stack.errors import RobotStackError
-from robot_stack.graph import ARM_NODE, RECORDER_NODE, VERDICT
+from robot_stack.graph import ARM_NODE, RECORDER_NODE, VERDICT, Topic
 from robot_stack.nodes.lifecycle import WAKE_S
 from robot_stack.nodes.messages import message_class
 from robot_stack.nodes.qos import every
@@ -31,10 +32,10 @@ KEPT_STEPS = 500
 
 
 class Operator:
-    """Speaks to the graph on `domain` from a thread of its own. Set the discovery environment first: it is read once a process."""
+    """Speaks to the graph on `domain` from a thread of its own. The discovery environment must be set: it is read once."""
 
     def __init__(self, domain: int) -> None:
-        self._context = rclpy.Context()
+        self._context = rclpy.context.Context()
         rclpy.init(context=self._context, domain_id=domain, args=[], signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node("operator", context=self._context, use_global_arguments=False, start_parameter_services=False)
         self._clients: dict[str, Any] = {}
@@ -57,11 +58,18 @@ class Operator:
         response = self._call(Trigger, service, Trigger.Request(), timeout_s)
         return bool(response.success), str(response.message)
 
-    def start_log(self, path: Path, timeout_s: float = 5.0) -> str:
+    def set_text(self, node: str, values: Mapping[str, str], timeout_s: float = 5.0) -> None:
+        """Set text parameters of `node`. Raises RobotStackError with the node's reason when it refuses one."""
+        parameters = [Parameter(name=name, value=_text(value)) for name, value in values.items()]
+        request = SetParameters.Request(parameters=parameters)
+        results = self._call(SetParameters, f"/{node}/set_parameters", request, timeout_s).results
+        for name, result in zip(values, results, strict=True):
+            if not result.successful:
+                raise RobotStackError(f"{node}.{name}: refused: {result.reason}")
+
+    def start_log(self, path: Path, scenario: str = "", timeout_s: float = 5.0) -> str:
         """Let recorder_node write a new log to `path`; the path it really writes. Raises RobotStackError when it refuses."""
-        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(path))
-        request = SetParameters.Request(parameters=[Parameter(name="path", value=value)])
-        self._call(SetParameters, f"/{RECORDER_NODE}/set_parameters", request, timeout_s)
+        self.set_text(RECORDER_NODE, {"path": str(path), "scenario": scenario}, timeout_s)
         return self._granted(f"/{RECORDER_NODE}/start", timeout_s)
 
     def stop_log(self, timeout_s: float = 10.0) -> str:
@@ -77,12 +85,19 @@ class Operator:
         request = ChangeState.Request(transition=Transition(id=transition))
         return bool(self._call(ChangeState, f"/{node}/change_state", request, timeout_s).success)
 
+    def silent_topics(self, topics: Iterable[Topic]) -> list[str]:
+        """Those of `topics` that nobody publishes, as far as this node has heard."""
+        return [topic.name for topic in topics if not self._node.count_publishers(topic.name)]
+
     def step(self) -> Step | None:
         """The newest verdict, without its chunk; None before the first."""
         return None if self._newest is None else _step(self._newest)
 
     def wait_for(self, condition: Callable[[Step], bool], timeout_s: float, what: str = "", after_ns: int = 0) -> Step:
-        """The first tick later than `after_ns` for which `condition` holds, none skipped. Raises RobotStackError after `timeout_s`, naming `what`."""
+        """The first tick later than `after_ns` for which `condition` holds; none is skipped.
+
+        Raises RobotStackError, naming `what`, after `timeout_s`.
+        """
         deadline = time.monotonic() + timeout_s
         newest: Step | None = None
         with self._arrived:
@@ -92,7 +107,8 @@ class Operator:
                     if newest.t_ns > after_ns and condition(newest):
                         return newest
                 if not self._arrived.wait(deadline - time.monotonic()):
-                    raise RobotStackError(f"{what or 'the condition'}: not met within {timeout_s:.1f} s; {_last(newest or self.step())}")
+                    found = _last(newest or self.step())
+                    raise RobotStackError(f"{what or 'the condition'}: not met within {timeout_s:.1f} s; {found}")
 
     def close(self) -> None:
         """Leave the graph."""
@@ -132,6 +148,10 @@ class Operator:
         return future.result()
 
 
+def _text(value: str) -> Any:
+    return ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
+
+
 def _step(message: Any) -> Step:
     return step_value(message, stamp_ns(message), None)
 
@@ -139,5 +159,4 @@ def _step(message: Any) -> Step:
 def _last(step: Step | None) -> str:
     if step is None:
         return "no verdict has arrived; is arm_node active?"
-    reasons = [v.reason.value for v in step.verdict.violations]
-    return f"the last verdict is {step.verdict.mode.value} {step.verdict.decision.value} {reasons}, because {[r.value for r in step.mode_cause]}"
+    return f"the last verdict is: {sentence(step)}"

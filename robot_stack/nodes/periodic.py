@@ -1,4 +1,4 @@
-"""A thread that acts on absolute CLOCK_MONOTONIC deadlines. rclpy timers are late and drop ticks; this is what every loop uses."""
+"""A thread that acts on absolute CLOCK_MONOTONIC deadlines: every loop uses it, because rclpy timers are late and drop ticks."""
 
 import os
 import threading
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Periodic:
-    """Calls `step(lateness_ns)` every `period_ns` in a thread of its own. Deadlines missed altogether are skipped, never caught up in a burst.
+    """Calls `step(lateness_ns)` every `period_ns` in a thread of its own. Deadlines missed altogether are skipped.
 
     An exception out of `step` ends the thread and is handed to `on_fault`. `priority` 1..99 asks for SCHED_FIFO; `said` is
     the one line that tells what was got.

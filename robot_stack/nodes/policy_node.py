@@ -1,0 +1,75 @@
+"""Runs the policy on the newest observation. Untrusted: it may crash, stall or lie, and arm_node expects that."""
+
+import sys
+import time
+
+from robot_stack import build
+from robot_stack.clock import nanoseconds, seconds
+from robot_stack.data.wire import to_message
+from robot_stack.errors import PolicyError
+from robot_stack.graph import POLICY_CHOICE, POLICY_CHUNK
+from robot_stack.interfaces import Policy
+from robot_stack.nodes.lifecycle import ManagedNode, run_node
+from robot_stack.nodes.messages import make, message_class
+from robot_stack.nodes.newest import NewestFrames, NewestJoints
+from robot_stack.nodes.periodic import Periodic
+from robot_stack.nodes.qos import every
+from robot_stack.nodes.sayer import Sayer
+from robot_stack.observe import ObserveLimits, observe
+
+
+class PolicyJob:
+    """One decision every replanning period, or as fast as they come when one takes longer. Raises PolicyError on a bad bundle."""
+
+    def __init__(self, node: ManagedNode, run: build.Run) -> None:
+        self._node = node
+        self._names = run.robot.joint_names
+        self._policy: Policy = build.policy(run)
+        self._instruction = run.instruction
+        self._limits = ObserveLimits()
+        self._period_ns = nanoseconds(run.settings.policy_period_s)
+        self._sayer = Sayer(node.get_logger())
+        self._frames = NewestFrames(node, self._policy.cameras, self._sayer)
+        self._joints = NewestJoints(node, self._names, self._sayer)
+        self._chunks = node.publisher(message_class(POLICY_CHUNK.type), POLICY_CHUNK.name, every(POLICY_CHUNK))
+        self._choices = node.publisher(message_class(POLICY_CHOICE.type), POLICY_CHOICE.name, every(POLICY_CHOICE))
+        self._thread: Periodic | None = None
+
+    def activate(self) -> None:
+        """Start deciding."""
+        self._thread = Periodic("policy", self._period_ns, self._decide, self._node.fail)
+        self._thread.start()
+
+    def deactivate(self) -> None:
+        """Stop after the decision that runs now."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _decide(self, _: int) -> None:
+        now_ns = time.monotonic_ns()
+        cameras = self._policy.cameras
+        seen, missing, why = observe(self._frames.all(), self._joints.state, cameras, now_ns, self._limits, self._instruction)
+        if seen is None:
+            self._sayer.say(str(missing), f"no decision: {why}")
+            return
+        try:
+            choice = self._policy.decide(seen)
+        except PolicyError as error:
+            self._sayer.say("policy", f"no decision: {error}")
+            return
+        latency_s = seconds(time.monotonic_ns() - now_ns)
+        self._chunks.publish(to_message(choice.chunk, make, self._names))
+        self._choices.publish(to_message((choice, latency_s), make))
+
+
+def make_job(node: ManagedNode) -> PolicyJob:
+    """The job of a policy_node configured by its run file."""
+    return PolicyJob(node, build.load(node.text("config")))
+
+
+if __name__ == "__main__":
+    sys.exit(run_node("policy_node", make_job))

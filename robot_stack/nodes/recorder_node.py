@@ -1,0 +1,119 @@
+"""Writes what the graph says to an episode log: the bytes as they came, one log an episode, started and stopped by services.
+
+From a shell:
+
+    ros2 param set /recorder_node path runs/1/nominal     (optional; default: the run's folder, numbered)
+    ros2 service call /recorder_node/start std_srvs/srv/Trigger
+    ros2 service call /recorder_node/stop std_srvs/srv/Trigger
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from std_srvs.srv import Trigger
+
+from robot_stack import build
+from robot_stack.data.log import LogMetadata, LogSummary, LogWriter
+from robot_stack.errors import DataError
+from robot_stack.graph import topics
+from robot_stack.nodes.lifecycle import ManagedNode, run_node
+from robot_stack.nodes.messages import message_class
+from robot_stack.nodes.qos import every
+from robot_stack.nodes.sayer import Sayer
+
+
+class RecorderJob:
+    """Hears every topic all the time; between `start` and `stop` the bytes go to the log, which is closed when the node ends."""
+
+    def __init__(self, node: ManagedNode, run: build.Run) -> None:
+        self._node = node
+        self._run = run
+        self._sayer = Sayer(node.get_logger())
+        self._writer: LogWriter | None = None
+        node.text("path")
+        node.text("scenario")
+        for topic in topics([camera.name for camera in run.robot.cameras]):
+            node.subscribe(message_class(topic.type), topic.name, self._taker(topic.name), every(topic), raw=True)
+        node.serve(Trigger, "~/start", self._start)
+        node.serve(Trigger, "~/stop", self._stop)
+
+    def activate(self) -> None:
+        """Ready to record; `start` begins a log."""
+
+    def deactivate(self) -> None:
+        """Close the log that is open."""
+        if self._writer is not None:
+            self._node.get_logger().info(self._finish())
+
+    def close(self) -> None:
+        """Nothing else to give back."""
+
+    def _taker(self, topic: str) -> Callable[[bytes], None]:
+        def take(data: bytes) -> None:
+            writer = self._writer
+            if writer is None:
+                return
+            try:
+                writer.write(topic, time.monotonic_ns(), data)
+            except DataError as error:
+                self._sayer.say("log", str(error))
+
+        return take
+
+    def _start(self, _: Any, response: Any) -> Any:
+        if self._writer is not None:
+            response.message = f"{self._writer.path} is being written; stop it first"
+            return response
+        path = Path(self._node.text("path") or _next(Path(self._run.folder)))
+        try:
+            self._writer = LogWriter(path, self._metadata())
+        except DataError as error:
+            response.message = str(error)
+            return response
+        response.success, response.message = True, str(path)
+        return response
+
+    def _stop(self, _: Any, response: Any) -> Any:
+        if self._writer is None:
+            response.message = "no log is being written; start one first"
+            return response
+        try:
+            response.message = self._finish()
+            response.success = True
+        except DataError as error:
+            response.message = str(error)
+        return response
+
+    def _finish(self) -> str:
+        writer, self._writer = self._writer, None
+        assert writer is not None, "checked by the callers"
+        return _sentence(writer.path, writer.close())
+
+    def _metadata(self) -> LogMetadata:
+        run = self._run
+        settings = {name: asdict(getattr(run, name)) for name in ("settings", "safety", "monitor", "detector", "task")}
+        settings |= {"policy": {"bundle": run.bundle}}
+        return LogMetadata(run.robot_file, run.robot.joint_names, run.instruction, self._node.text("scenario"), settings)
+
+
+def _next(folder: Path) -> Path:
+    taken = [int(path.name.removeprefix("episode_")) for path in folder.glob("episode_[0-9]*") if path.name[8:].isdigit()]
+    return folder / f"episode_{max(taken, default=-1) + 1:04d}"
+
+
+def _sentence(path: Path, summary: LogSummary) -> str:
+    drops = {topic: count for topic, count in summary.drops.items() if count}
+    return f"{path}: {sum(summary.messages.values())} messages, {f'dropped {drops}' if drops else 'no drops'}"
+
+
+def make_job(node: ManagedNode) -> RecorderJob:
+    """The job of a recorder_node configured by its run file."""
+    return RecorderJob(node, build.load(node.text("config")))
+
+
+if __name__ == "__main__":
+    sys.exit(run_node("recorder_node", make_job))
