@@ -1,4 +1,4 @@
-"""Faults on demand, as real devices have them: a camera that repeats, drops, darkens or delays its frames, and noisy joint sensors."""
+"""Faults on demand, as real devices have them: a camera that repeats, drops, darkens or delays frames; noisy joint sensors."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class FaultKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`camera` "" means all. `amount`: DIM the factor on the light (0..1), LATENCY s, JOINT_NOISE rad (1 std); unused otherwise."""
+    """`camera` "" means all. `amount`: DIM the factor on the light (0..1), LATENCY s, JOINT_NOISE rad (1 std), else unused."""
 
     kind: FaultKind
     camera: str = ""

@@ -8,6 +8,7 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 import mujoco
 import numpy as np
 
+from drivers.clearance import sphere_clearance
 from drivers.faults import CameraFaults, Fault, FaultKind, noisy
 from drivers.mjcf import TIMESTEP_NS, build_mjcf
 from robot_stack.clock import NS_PER_S, nanoseconds
@@ -40,7 +41,7 @@ class Truth:
 
 
 class SimWorld:
-    """A World. Time starts at `t_ns` and never runs backwards, over resets neither. Not thread-safe; render and step from one thread."""
+    """A World. Time starts at `t_ns` and never runs backwards, over resets neither. Use it from one thread only."""
 
     def __init__(self, spec: RobotSpec, task: TaskSettings, t_ns: int = 0) -> None:
         self.spec, self.task = spec, task
@@ -91,10 +92,7 @@ class SimWorld:
 
     def _place_objects(self, rng: np.random.Generator) -> None:
         task, half = self.task, self.task.cube_size / 2
-        cube = _draw(rng, task.cube_area)
-        decoy = _draw(rng, task.cube_area)
-        while np.linalg.norm(decoy - cube) < task.decoy_distance:
-            decoy = _draw(rng, task.cube_area)
+        cube, decoy = _draw_apart(rng, task)
         for name, xy in (("cube", cube), ("decoy", decoy)):
             yaw = rng.uniform(-task.cube_yaw, task.cube_yaw)
             turn = [np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
@@ -161,7 +159,8 @@ class SimWorld:
                 eye.scene.flags[flag] = False
             self._eyes[size] = eye
         self._eyes[size].update_scene(self._data, camera.name)
-        return self._eyes[size].render()
+        picture: Image = self._eyes[size].render()
+        return picture
 
     def truth(self) -> Truth:
         """Where everything really is."""
@@ -177,7 +176,7 @@ class SimWorld:
 
     def _cube_p(self, name: str) -> Array:
         address = self._cube[name]
-        return self._data.qpos[address : address + 3].copy()
+        return np.array(self._data.qpos[address : address + 3])
 
     def _success(self, cube: Array, goal: Array, tip: Array, q: Array) -> bool:
         """The yellow cube lies on the table, inside the disc, and no finger holds it."""
@@ -188,12 +187,7 @@ class SimWorld:
 
     def clearance(self, q: Array, p_W: Array) -> float:
         """Smallest signed distance (m) between the arm's capsules at `q` (J,) and the obstacle's sphere at `p_W` (3,)."""
-        ends = self._kinematics.points(q)[0][:-1].reshape(-1, 2, 3)
-        a, along = ends[:, 0], ends[:, 1] - ends[:, 0]
-        length2 = np.maximum(np.einsum("ki,ki->k", along, along), 1e-12)
-        share = np.clip(np.einsum("ki,ki->k", p_W - a, along) / length2, 0.0, 1.0)
-        distance = np.linalg.norm(a + share[:, None] * along - p_W, axis=1)
-        return float(np.min(distance - self._kinematics.radius) - self.task.obstacle_radius)
+        return sphere_clearance(self._kinematics, q, p_W, self.task.obstacle_radius)
 
     def place_obstacle(self, p_W: Array) -> None:
         """Put the obstacle at `p_W` (3,) m at once, and leave it there."""
@@ -243,6 +237,17 @@ def check_command(command: JointCommand, spec: RobotSpec) -> None:
 
 def _draw(rng: np.random.Generator, area: tuple[float, float, float, float]) -> Array:
     return np.array([rng.uniform(*area[:2]), rng.uniform(*area[2:])])
+
+
+def _draw_apart(rng: np.random.Generator, task: TaskSettings) -> tuple[Array, Array]:
+    for _ in range(1000):
+        cube, decoy = _draw(rng, task.cube_area), _draw(rng, task.cube_area)
+        if np.linalg.norm(decoy - cube) >= task.decoy_distance:
+            return cube, decoy
+    raise ConfigError(
+        f"task.decoy_distance: found {task.decoy_distance} m, which does not fit into task.cube_area {task.cube_area}; "
+        "allowed less than its diagonal"
+    )
 
 
 def _speckle(rgb: Image, share: float, rng: np.random.Generator) -> Image:
