@@ -1,8 +1,8 @@
 """What moves the arm when the policy may not: brake to a hold and, if asked for, go slowly back the way the arm came.
 
 It sees the joints and nothing else, so that a blinded camera can't mislead it. It runs all the time beside the policy (hot
-standby) and can't know whether it is listened to: while something else drives the arm its wish is the point where braking now would end;
-once the arm rests near that point the point is kept, so that sag and noise don't make it creep.
+standby) and can't know whether it is listened to: while something else drives the arm its wish is the point where braking now
+would end; once the arm rests near that point the point is kept, so that sag and noise don't make it creep.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ STEPS = 100
 
 
 class BrakeAndRetreat:
-    """The FallbackController that ships. It retreats after `fallback_wait_s` of rest at `fallback_retreat_speed` (0: hold only)."""
+    """The FallbackController that ships. After `fallback_wait_s` of rest it retreats at `fallback_retreat_speed` (0: never)."""
 
     def __init__(self, spec: RobotSpec, settings: SafetySettings) -> None:
         self._limits = JointLimits(spec)
@@ -37,7 +37,7 @@ class BrakeAndRetreat:
         self._last_ns = 0
 
     def command(self, joints: JointState, now_ns: int) -> JointCommand:
-        """Where to be at `now_ns`. Joints that are not finite: the last hold; before any, what was measured (the filter refuses)."""
+        """Where to be at `now_ns`. Joints that are not finite: the last hold; before any, what was measured, refused later."""
         if not usable(joints, self._near.size):
             return JointCommand(now_ns, joints.q if self._hold is None else self._hold)
         if self._hold is None or (np.abs(joints.q - self._hold) > self._near).any():

@@ -28,7 +28,7 @@ SOLVED = frozenset({"none", "closed_form", "daqp"})
 
 
 class Solution(NamedTuple):
-    """`u` (n,); `status`: none (`u_ref` is fine), closed_form, daqp, relaxed, infeasible, failed; `slack`: worst miss of a row."""
+    """`u` (n,); `status`: none (`u_ref` is fine), closed_form, daqp, relaxed, infeasible, failed; `slack`: worst miss."""
 
     u: Array
     status: str
