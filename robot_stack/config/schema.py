@@ -83,14 +83,14 @@ class TacoSettings:
     """The coin-flip network: `flips` d, `width` H, `depth` residual blocks; Adam + OneCycle to `lr_max` over `epochs`."""
 
     flips: int = 20
-    width: int = 128
+    width: int = 96
     depth: int = 3
     dropout: float = 0.1
     gain: float = 10.0
     lr: float = 1e-4
     lr_max: float = 1e-3
-    batch: int = 512
-    epochs: int = 16
+    batch: int = 256
+    epochs: int = 12
 
 
 @dataclass(frozen=True)
