@@ -1,0 +1,167 @@
+"""Replay, first depth: what was recorded goes through today's `control_step`, and every verdict must come out bit-equal.
+
+The log holds what arrived in each tick by value (chunks by reference), so this runs the very function that moved the arm.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from robot_stack.build import load_robot
+from robot_stack.clock import seconds
+from robot_stack.config.schema import SafetySettings
+from robot_stack.control import ControlState, control_step
+from robot_stack.data.compare import difference
+from robot_stack.data.log_reader import EpisodeLog
+from robot_stack.data.wire_step import sentence
+from robot_stack.errors import DataError, ReplayMismatch
+from robot_stack.interfaces import Safety
+from robot_stack.types import Mode, Reason, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The first tick that came out otherwise: what the log says, what today's code says, and which field differs first."""
+
+    tick: int
+    t_s: float
+    field: str
+    recorded: str
+    replayed: str
+
+    def __str__(self) -> str:
+        return f"tick {self.tick} at {self.t_s:.3f} s: {self.field}; recorded: {self.recorded}; replayed: {self.replayed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One log replayed. `ticks` compared, `equal` of them bit-equal, `warm_up` before them that began before the recording.
+
+    `reasons`, `decisions` and `modes` count ticks in the recording; `changed` counts ticks whose decision or reasons differ now.
+    """
+
+    log: str
+    ticks: int
+    equal: int
+    warm_up: int
+    gaps: int
+    first: Mismatch | None
+    changed: int
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    decisions: Mapping[str, int] = field(default_factory=dict)
+    modes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Every tick came out bit-equal, and there was one."""
+        return self.ticks > 0 and self.equal == self.ticks
+
+    def require(self) -> "Report":
+        """This report. Raises ReplayMismatch, in words, unless it is `ok`."""
+        if not self.ok:
+            gaps = f" {self.gaps} gaps between ticks: were ticks lost while recording?" if self.gaps else ""
+            why = str(self.first) if self.first else "found no tick to compare"
+            raise ReplayMismatch(
+                f"log {self.log}: {self.ticks - self.equal} of {self.ticks} verdicts differ; {why}.{gaps} "
+                "If the change is meant, record the log anew and say so in the commit"
+            )
+        return self
+
+
+def replay_verdicts(log: EpisodeLog, safety: Safety) -> Report:
+    """Run the ticks of `log` through `control_step` with `safety` and compare, field by field and bit by bit.
+
+    A log that begins with arm_node's first tick is compared from there. One that begins later (arm_node already running,
+    DISARMED) has a warm-up: until each input has been seen once, the recorded command is taken over where it differs.
+    Differences do not add up: each tick is replayed from the command that was really sent before it, as on the robot.
+    Raises DataError when the log begins while the arm was armed, or cannot be read.
+    """
+    tally = _Tally()
+    for tick in _ticks(log, safety):
+        tally.add(tick, safety.dt_ns)
+    return tally.report(log.name)
+
+
+def safety_of(log: EpisodeLog) -> Safety:
+    """The safety layer as it was set up when `log` was recorded: robot and settings come from the log's metadata.
+
+    Raises DataError when the log does not say, ConfigError when the robot or the barrier file no longer exists.
+    """
+    from safety.layer import SafetyLayer
+
+    found = log.metadata.settings.get("safety")
+    if not isinstance(found, Mapping):
+        raise DataError(f"log {log.path}: no settings of `safety` in its metadata; give the safety layer to replay with")
+    try:
+        settings = SafetySettings(**found)
+    except TypeError as error:
+        raise DataError(f"log {log.path}: settings of `safety` are of another version ({error}); give them by hand") from error
+    return SafetyLayer(load_robot(log.metadata.robot), settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    index: int
+    t_s: float
+    gap_ns: int
+    recorded: Step
+    replayed: Step
+    warm: bool
+
+
+def _ticks(log: EpisodeLog, safety: Safety) -> Iterator[_Tick]:
+    state, missing, begin, last = ControlState(), {"joints", "fallback", "score", "hazards"}, None, None
+    for index, recorded in enumerate(log.steps()):
+        if begin is None:
+            begin = recorded.t_ns
+            _expect_disarmed(log, recorded)
+        after, replayed = control_step(state, recorded.inputs, recorded.t_ns, recorded.lateness_ns, safety)
+        gap_ns = recorded.t_ns - last if last is not None else 0
+        last = recorded.t_ns
+        yield _Tick(index, seconds(recorded.t_ns - begin), gap_ns, recorded, replayed, not missing)
+        missing = {name for name in missing if getattr(recorded.inputs, name) is None}
+        if recorded.verdict.mode is not Mode.DISARMED or recorded.inputs.request is not None:
+            missing = set()
+        state = replace(after, commanded=recorded.verdict.command)
+
+
+def _expect_disarmed(log: EpisodeLog, first: Step) -> None:
+    mode = first.verdict.mode
+    if mode is not Mode.DISARMED and first.inputs.request is None:
+        raise DataError(f"log {log.path}: begins in mode {mode.value}, allowed disarmed; start recording before arming")
+
+
+class _Tally:
+    """Counts while the ticks go by."""
+
+    def __init__(self) -> None:
+        self.ticks = self.equal = self.warm_up = self.gaps = self.changed = 0
+        self.first: Mismatch | None = None
+        self.reasons: Counter[str] = Counter()
+        self.decisions: Counter[str] = Counter()
+        self.modes: Counter[str] = Counter()
+
+    def add(self, tick: _Tick, dt_ns: int) -> None:
+        recorded, replayed = tick.recorded, tick.replayed
+        self.reasons.update({r.value for r in _reasons(recorded)})
+        self.decisions[recorded.verdict.decision.value] += 1
+        self.modes[recorded.verdict.mode.value] += 1
+        self.gaps += tick.gap_ns > 1.5 * dt_ns
+        found = difference((recorded.verdict, recorded.mode_cause), (replayed.verdict, replayed.mode_cause), "")
+        if found is not None and not tick.warm:
+            self.warm_up += 1
+            return
+        self.ticks += 1
+        self.equal += found is None
+        self.changed += recorded.verdict.decision is not replayed.verdict.decision or _reasons(recorded) != _reasons(replayed)
+        if found is not None and self.first is None:
+            field = found.replace("[0].", "verdict.", 1).replace("[1]", "mode_cause", 1)
+            self.first = Mismatch(tick.index, tick.t_s, field, sentence(recorded), sentence(replayed))
+
+    def report(self, log: str) -> Report:
+        counts = [dict(c.most_common()) for c in (self.reasons, self.decisions, self.modes)]
+        return Report(log, self.ticks, self.equal, self.warm_up, self.gaps, self.first, self.changed, *counts)
+
+
+def _reasons(step: Step) -> frozenset[Reason]:
+    return frozenset([v.reason for v in step.verdict.violations] + list(step.mode_cause))
