@@ -56,6 +56,11 @@ class Arm(Protocol):
 class Teleoperator(Protocol):
     """A human at a device, or a script that plays one. Its chunks pass the same door as a policy's."""
 
+    @property
+    def done(self) -> bool:
+        """The human has finished the job and may be left alone."""
+        ...
+
     def act(self, now_ns: int) -> ActionChunk | None:
         """The motion wanted from `now_ns` on, or None when the hand is off the device."""
         ...

@@ -12,27 +12,26 @@ import numpy as np
 from tqdm import tqdm
 
 from drivers.scenario import SCENARIOS
-from robot_stack.build import load_robot
-from robot_stack.config.schema import DemoSettings, SafetySettings, TaskSettings
-from robot_stack.replay.lockstep import Episode, Outcome, Rates, teleoperated_crew
-from robot_stack.replay.lockstep_log import recording
+from robot_stack.config.schema import DemoSettings
+from robot_stack.replay.crew import Setup, recording, teleoperated
+from robot_stack.replay.lockstep import Episode, Outcome
+
+FIRST_SEED = 10_000
+"""Seeds of demonstrations start here, those of evaluations at 0: no evaluation starts where a demonstration did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """One demonstration to record."""
+    """One demonstration to record as an episode log at `path`."""
 
-    robot: str
-    task: TaskSettings
-    safety: SafetySettings
+    setup: Setup
     path: Path
     seed: int
     scenario: str
     clumsy: bool
-    camera_hz: float
 
 
-def plan(robot: str, task: TaskSettings, safety: SafetySettings, settings: DemoSettings, folder: Path) -> list[Demonstration]:
+def plan(setup: Setup, settings: DemoSettings, folder: Path) -> list[Demonstration]:
     """Which demonstrations to record: exact shares of clumsy and obstructed ones, spread by a seeded shuffle."""
     n = settings.demonstrations
     rng = np.random.default_rng(settings.seed)
@@ -40,25 +39,21 @@ def plan(robot: str, task: TaskSettings, safety: SafetySettings, settings: DemoS
     obstructed = rng.permutation(np.arange(n) < round(settings.obstacle_share * n))
     return [
         Demonstration(
-            robot=robot,
-            task=task,
-            safety=safety,
+            setup=setup,
             path=folder / f"episode_{i:04d}",
-            seed=10_000 + settings.seed * 1_000 + i,
+            seed=FIRST_SEED + settings.seed * 1_000 + i,
             scenario="obstacle" if obstructed[i] else "nominal",
             clumsy=bool(clumsy[i]),
-            camera_hz=settings.camera_hz,
         )
         for i in range(n)
     ]
 
 
 def record(demonstration: Demonstration) -> Outcome:
-    """Record one demonstration as an episode log."""
+    """Record one demonstration; it ends when the cube is in place, or with the hand's last motion."""
     d = demonstration
-    spec = load_robot(d.robot)
-    crew = teleoperated_crew(spec, d.task, d.safety, seed=d.seed, clumsy=d.clumsy, rates=Rates(camera_hz=d.camera_hz))
-    with recording(d.path, spec, d.safety, label={"seed": d.seed, "scenario": d.scenario, "clumsy": d.clumsy}) as sink:
+    crew = teleoperated(d.setup, d.seed, d.clumsy)
+    with recording(d.path, d.setup, d.scenario, {"seed": d.seed, "clumsy": d.clumsy}) as sink:
         return Episode(crew, SCENARIOS[d.scenario], d.seed, sink).run()
 
 

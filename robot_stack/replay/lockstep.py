@@ -5,8 +5,8 @@ calls. The world never waits for the policy: a chunk computed on the observation
 drawn from what was measured on a live run.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,21 +14,18 @@ from drivers.scenario import Scenario, drive
 from drivers.sim_world import SimWorld
 from robot_stack.clock import NS_PER_S, nanoseconds
 from robot_stack.control import ControlState, control_step
+from robot_stack.data.wire import ChoiceNote
 from robot_stack.interfaces import FallbackController, Policy, Safety, Teleoperator
 from robot_stack.observe import ObserveLimits, observe
 from robot_stack.types import (
-    ARMED,
     ActionChunk,
-    Array,
     CameraFrame,
     Choice,
     Decision,
     FailureScore,
     Hazards,
-    JointCommand,
     Mode,
     Request,
-    Step,
     TickInputs,
 )
 from safety.detector import Detector
@@ -60,6 +57,7 @@ class Crew:
     monitor: Monitor | None
     policy: Policy | None = None
     teleoperator: Teleoperator | None = None
+    instruction: str = ""
     rates: Rates = field(default_factory=Rates)
 
 
@@ -125,7 +123,8 @@ class Episode:
     def _over(self) -> bool:
         truth = self._crew.world.truth()
         self._clearance = min(self._clearance, truth.clearance)
-        return truth.success or self._state.mode is Mode.STOP and self._steps[-1][2] is Decision.STOP and self._at_rest()
+        human = self._crew.teleoperator
+        return truth.success or (human is not None and human.done) or (self._state.mode is Mode.STOP and self._at_rest())
 
     def _at_rest(self) -> bool:
         command = self._state.commanded
@@ -174,7 +173,9 @@ class Episode:
             return None
         _, choice, latency_s = self._pending.pop(0)
         self._publish("/policy/chunk", now, choice.chunk)
-        self._publish("/policy/choice", now, (choice, latency_s))
+        chunk = choice.chunk
+        note = ChoiceNote(chunk.t_obs_ns, chunk.source, choice.winner, latency_s, choice.counts)
+        self._publish("/policy/choice", now, note)
         return choice.chunk
 
     def _teleop(self, now: int, teleoperator: Teleoperator) -> ActionChunk | None:
@@ -183,7 +184,7 @@ class Episode:
         return chunk
 
     def _decide(self, now: int, policy: Policy) -> None:
-        seen, _, _ = observe(self._frames, self._crew.world.joints(), policy.cameras, now, ObserveLimits())
+        seen, _, _ = observe(self._frames, self._crew.world.joints(), policy.cameras, now, ObserveLimits(), self._crew.instruction)
         if seen is None:
             return
         latency_s = float(self._rng.choice(self._crew.rates.policy_latency_s))
