@@ -85,13 +85,15 @@ class Graph:
     @property
     def operator(self) -> Operator:
         """The operator's side of the graph: services, verdicts, lifecycle."""
-        assert self._operator is not None, "made by start()"
+        if self._operator is None:
+            raise RobotStackError("graph: it does not run (closed, or still coming up); next: Graph.start(command)")
         return self._operator
 
     @property
     def director(self) -> WorldDirector:
         """Whoever sets up the simulated world: reset, faults, truth for scoring."""
-        assert self._director is not None, "made by start()"
+        if self._director is None:
+            raise RobotStackError(f"graph: {self.run.robot_file} is no simulated robot; there is no world to direct")
         return self._director
 
     def arm(self, request: Request = Request.ARM_POLICY, timeout_s: float = 10.0) -> Step:

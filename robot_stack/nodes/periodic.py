@@ -57,7 +57,13 @@ class Periodic:
                 time.sleep(rest_ns / 1e9)
             now_ns = time.monotonic_ns()
             self._step(now_ns - deadline_ns)
-            deadline_ns += self._period_ns * (1 + max(0, time.monotonic_ns() - deadline_ns - 1) // self._period_ns)
+            deadline_ns = next_deadline(deadline_ns, self._period_ns, time.monotonic_ns())
+
+
+def next_deadline(deadline_ns: int, period_ns: int, now_ns: int) -> int:
+    """The first deadline after `deadline_ns` that is not over at `now_ns`, on the same even grid."""
+    missed = max(0, now_ns - deadline_ns - 1) // period_ns
+    return deadline_ns + (1 + missed) * period_ns
 
 
 def _schedule(priority: int) -> str:

@@ -47,7 +47,7 @@ class RecorderJob:
     def deactivate(self) -> None:
         """Close the log that is open."""
         if self._writer is not None:
-            self._node.get_logger().info(self._finish())
+            self._node.get_logger().info(self._finish(self._writer))
 
     def close(self) -> None:
         """Nothing else to give back."""
@@ -82,15 +82,14 @@ class RecorderJob:
             response.message = "no log is being written; start one first"
             return response
         try:
-            response.message = self._finish()
+            response.message = self._finish(self._writer)
             response.success = True
         except DataError as error:
             response.message = str(error)
         return response
 
-    def _finish(self) -> str:
-        writer, self._writer = self._writer, None
-        assert writer is not None, "checked by the callers"
+    def _finish(self, writer: LogWriter) -> str:
+        self._writer = None
         return _sentence(writer.path, writer.close())
 
     def _metadata(self) -> LogMetadata:
