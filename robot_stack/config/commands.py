@@ -60,7 +60,7 @@ class TrainCommand:
 
 @dataclass(frozen=True)
 class ExportCommand:
-    """Turn `checkpoint` into the bundle `out`. Parity and the selector use `dataset` (""); the one it was trained on."""
+    """Turn `checkpoint` into the bundle `out`. `dataset` is the one it was trained on: for the parity figure and the selector."""
 
     checkpoint: str = MISSING
     dataset: str = MISSING
@@ -71,11 +71,14 @@ class ExportCommand:
 
 @dataclass(frozen=True)
 class ReplayCommand:
-    """Replay a `log` (verdicts must be bit-equal), or a `dataset` through a `bundle` (chunk error on the episodes kept out)."""
+    """Replay a `log` (verdicts must be bit-equal), or a `dataset` through a `bundle` (chunk error on every `stride`-th sample of the
+    last `holdout` episodes; table and picture go to `out`)."""
 
     log: str = ""
     dataset: str = ""
     bundle: str = ""
+    holdout: int = 4
+    stride: int = 5
     out: str = "runs/replay"
 
 

@@ -1,0 +1,200 @@
+"""`robot-stack doctor`: is this computer fit to run the robot? Each line says what was found and, if need be, the next step."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from robot_stack.config.commands import DoctorCommand
+from robot_stack.discovery import require_known_network
+from robot_stack.errors import RobotStackError
+from robot_stack.names import check_names
+
+DISK_MIN_GIB = 5.0
+SHARED_MIN_MIB = 128
+MANY = 5
+
+
+class State(Enum):
+    """How a check ended. WARN: works, but a part of robot_stack is missing or slow."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: what was looked at, how it ended, what was found, and what to do about it ("" = nothing)."""
+
+    name: str
+    state: State
+    found: str
+    next: str = ""
+
+
+def examine(command: DoctorCommand) -> list[Check]:
+    """Every check, in the order of the table. A check that breaks is a FAIL, not an exception."""
+    system = (ros, discovery, shared_memory, cameras, disk, realtime)
+    looks: list[Callable[[], Check]] = [python, packages, own_names, lambda: robot(command.robot), onnx_engine, gpu, *system]
+    return [_guarded(look) for look in looks]
+
+
+def table(checks: list[Check]) -> str:
+    """The checks as text."""
+    width = max(len(check.name) for check in checks)
+    return "\n".join(_lines(checks, width))
+
+
+def exit_code(checks: list[Check]) -> int:
+    """0 unless a check failed."""
+    return int(any(check.state is State.FAIL for check in checks))
+
+
+def python() -> Check:
+    """The interpreter."""
+    fit = sys.version_info >= (3, 11)
+    advice = "" if fit else "use 3.11 or newer"
+    return Check("python", State.OK if fit else State.FAIL, f"{platform.python_version()} in {sys.prefix}", advice)
+
+
+def packages() -> Check:
+    """Do the installed packages satisfy what robot_stack asks for at run time?"""
+    wanted = [r for r in importlib.metadata.requires("robot_stack") or [] if "extra ==" not in r]
+    names = [re.split(r"[<>=!~ ;\[]", requirement, maxsplit=1)[0] for requirement in wanted]
+    missing = [name for name in names if not _version(name)]
+    if missing:
+        return Check("packages", State.FAIL, f"missing: {', '.join(missing)}", "make setup")
+    some = ", ".join(f"{name} {_version(name)}" for name in names[:MANY])
+    return Check("packages", State.OK, f"{some}, and {len(names) - MANY} more")
+
+
+def own_names() -> Check:
+    """Are `policies`, `safety` and `drivers` ours?"""
+    check_names()
+    return Check("names", State.OK, "policies, safety and drivers are robot_stack's")
+
+
+def robot(name: str) -> Check:
+    """The robot's file."""
+    from robot_stack.build import load_robot
+
+    spec = load_robot(name)
+    seen = ", ".join(f"{c.name} {c.width}x{c.height}" for c in spec.cameras)
+    moves = f"{len(spec.joints)} joints at {spec.control_rate_hz:.0f} Hz"
+    return Check("robot", State.OK, f"{spec.name}: {moves}, driver {spec.driver}, {seen}")
+
+
+def onnx_engine() -> Check:
+    """ONNX Runtime and its providers. `onnxruntime` and `onnxruntime-gpu` share a folder: only one may be installed."""
+    both = [name for name in ("onnxruntime", "onnxruntime-gpu") if _version(name)]
+    if len(both) == 2:
+        return Check("onnxruntime", State.FAIL, "onnxruntime and onnxruntime-gpu overwrite each other", "keep one of them")
+    if not both:
+        return Check("onnxruntime", State.FAIL, "not installed", "pip install 'robot_stack[cpu]' or 'robot_stack[gpu]'")
+    import onnxruntime
+
+    providers = ", ".join(p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers())
+    return Check("onnxruntime", State.OK, f"{both[0]} {onnxruntime.__version__}: {providers}")
+
+
+def gpu() -> Check:
+    """NVIDIA GPUs, and what could use them."""
+    tool = shutil.which("nvidia-smi")
+    answer = _run([tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]) if tool else ""
+    engines = [f"{name} {_version(name)}" for name in ("torch", "tensorrt", "tensorrt-rtx", "openvino") if _version(name)]
+    found = "; ".join(answer.splitlines()) or "none"
+    return Check("gpu", State.OK if answer else State.WARN, f"{found} (engines: {', '.join(engines) or 'none'})")
+
+
+def ros() -> Check:
+    """ROS 2: can rclpy be loaded, and from where?"""
+    if importlib.util.find_spec("rclpy") is None:
+        return Check("ros 2", State.FAIL, "rclpy not found", "source a ROS 2 setup file, or: make setup")
+    code = "import rclpy, sys; print(rclpy.__file__); import rclpy._rclpy_pybind11"
+    where = _run([sys.executable, "-c", code])
+    if not where:
+        return Check("ros 2", State.FAIL, "rclpy is there but does not load", "use the Python it was built for")
+    wheels = [name for name in ("jazzy", "kilted") if _version(f"ros-{name}-rclpy")]
+    name = f"{wheels[0]} wheels {_version('ros-rclpy')}" if wheels else f"system {os.environ.get('ROS_DISTRO', '(unknown)')}"
+    return Check("ros 2", State.OK, f"{name}, middleware {os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp (default)')}")
+
+
+def discovery() -> Check:
+    """Who could see the graph of a node started by hand; `robot-stack run` limits its own."""
+    reach = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "not set")
+    try:
+        require_known_network(os.environ)
+    except RobotStackError:
+        advice = "export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST before starting nodes by hand; robot-stack run does it itself"
+        return Check("discovery", State.WARN, f"ROS_AUTOMATIC_DISCOVERY_RANGE {reach}", advice)
+    return Check("discovery", State.OK, f"ROS_AUTOMATIC_DISCOVERY_RANGE {reach}")
+
+
+def shared_memory() -> Check:
+    """Room for the images between processes: 8 MiB a process."""
+    free = shutil.disk_usage("/dev/shm").free // 2**20
+    if free < SHARED_MIN_MIB:
+        return Check("shared memory", State.FAIL, f"{free} MiB free in /dev/shm", "docker: --shm-size=256m")
+    return Check("shared memory", State.OK, f"{free} MiB free in /dev/shm")
+
+
+def cameras() -> Check:
+    """Video devices of this computer; the simulated robot needs none."""
+    devices = sorted(str(path) for path in Path("/dev").glob("video*"))
+    return Check("cameras", State.OK, ", ".join(devices) or "no /dev/video* (the simulated robot needs none)")
+
+
+def disk() -> Check:
+    """Room for logs here."""
+    free = shutil.disk_usage(".").free / 2**30
+    state = State.OK if free >= DISK_MIN_GIB else State.WARN
+    return Check("disk", state, f"{free:.1f} GiB free here", "" if state is State.OK else "run.log_dir=... on a larger disk")
+
+
+def realtime() -> Check:
+    """May this user ask for SCHED_FIFO?"""
+    limit = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
+    if os.geteuid() == 0 or limit != 0:
+        return Check("real time", State.OK, "SCHED_FIFO allowed" + ("" if os.geteuid() == 0 else f" up to priority {limit}"))
+    advice = "add `USER - rtprio 50` to /etc/security/limits.d/robot_stack.conf; without it the arm loop is less punctual"
+    return Check("real time", State.WARN, "SCHED_FIFO not allowed", advice)
+
+
+def _guarded(look: Callable[[], Check]) -> Check:
+    try:
+        return look()
+    except Exception as error:
+        return Check(getattr(look, "__name__", "check").strip("<>"), State.FAIL, f"{type(error).__name__}: {error}")
+
+
+def _lines(checks: list[Check], width: int) -> Iterator[str]:
+    for check in checks:
+        yield f"{check.name:<{width}}  {check.state.value:<4}  {check.found}"
+        if check.next:
+            yield f"{'':<{width}}        next: {check.next}"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _run(command: list[str]) -> str:
+    """What `command` prints, or "" when it fails or takes longer than 20 s."""
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""

@@ -1,0 +1,75 @@
+"""`robot-stack run` and `record`: the graph of processes, and one log for each episode. Leaving early stops the arm first."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from robot_stack.config.commands import RecordCommand, RunCommand
+from robot_stack.errors import ConfigError
+from robot_stack.supervisor import Graph
+from robot_stack.types import Mode, Request
+
+POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How one episode ended. `success` and `clearance` (m) are the simulated world's, None on a real robot."""
+
+    scenario: str
+    log: Path
+    mode: Mode
+    duration_s: float
+    success: bool | None
+    clearance: float | None
+    recorder: str
+
+    def __str__(self) -> str:
+        result = {True: "success", False: "no success", None: "ended"}[self.success]
+        near = "" if self.clearance is None else f", nearest {1e3 * self.clearance:.0f} mm to the obstacle"
+        how = f"{self.scenario}: {result} after {self.duration_s:.1f} s in mode {self.mode.value}{near}"
+        return f"{how}; log {self.log} ({self.recorder})"
+
+
+def run(command: RunCommand | RecordCommand) -> Iterator[Ended]:
+    """Start the graph, play `run.episodes` one after the other, stop the graph; yields each episode as it ends."""
+    _check_scenarios(command.run.episodes)
+    with Graph.start(command) as graph:
+        request = Request.ARM_TELEOP if isinstance(command, RecordCommand) else Request.ARM_POLICY
+        for number, scenario in enumerate(command.run.episodes):
+            yield _episode(graph, request, scenario, number, command.run.episode_s)
+
+
+def _episode(graph: Graph, request: Request, scenario: str, number: int, limit_s: float) -> Ended:
+    graph.reset()
+    if graph.run.world:
+        graph.director.reset(number, scenario)
+    log = graph.start_log(graph.directory / f"{number:03d}_{scenario}", scenario)
+    graph.arm(request)
+    begin = time.monotonic()
+    nearest = float("inf")
+    success = False
+    while time.monotonic() - begin < limit_s and not success and _mode(graph) is not Mode.STOP:
+        graph.processes.require_alive()
+        if graph.run.world:
+            truth = graph.director.truth()
+            nearest, success = min(nearest, truth.clearance), truth.success
+        time.sleep(POLL_S)
+    duration_s, mode = time.monotonic() - begin, _mode(graph)
+    graph.disarm()
+    known = bool(graph.run.world)
+    return Ended(scenario, log, mode, duration_s, success if known else None, nearest if known else None, graph.stop_log())
+
+
+def _mode(graph: Graph) -> Mode:
+    step = graph.operator.step()
+    return Mode.DISARMED if step is None else step.verdict.mode
+
+
+def _check_scenarios(names: list[str]) -> None:
+    from drivers.scenario import SCENARIOS
+
+    for name in names:
+        if name not in SCENARIOS:
+            raise ConfigError(f"run.episodes: found {name!r}, allowed {', '.join(SCENARIOS)}")

@@ -1,0 +1,77 @@
+"""`robot-stack train` and `export`: recorded episodes -> checkpoint -> bundle."""
+
+from pathlib import Path
+
+from robot_stack.config.commands import ExportCommand, TrainCommand
+from robot_stack.data.episode import Episode
+from robot_stack.errors import DataError
+
+PICTURES = Path("runs/cache")
+"""Decoded videos are kept here, keyed by the bytes they came from."""
+FEATURE_SAMPLES = 2000
+"""About so many recorded samples are searched for features of the selector."""
+
+
+def train(command: TrainCommand) -> Path:
+    """Train on all but the last `train.holdout` episodes of the dataset; returns the checkpoint folder."""
+    from policies.train import train_flow
+
+    policy = command.policy
+    episodes = load_episodes(Path(command.dataset), policy.rate_hz, (policy.image_height, policy.image_width))
+    return train_flow(episodes, policy, command.train, Path(command.out))
+
+
+def export(command: ExportCommand) -> Path:
+    """Turn a checkpoint into a bundle, with a selector trained on what it was trained on; returns the bundle folder.
+
+    Parity is measured on the episodes the training kept out (on all, when it kept none out).
+    """
+    from policies.checkpoint import load_checkpoint
+    from policies.export import export_bundle
+    from policies.features import features_of
+    from safety.taco import train_cfn
+
+    checkpoint = Path(command.checkpoint)
+    card = load_checkpoint(checkpoint)[1]
+    sizes = {size for _, size in card.cameras}
+    episodes = load_episodes(Path(command.dataset), card.settings.rate_hz, sizes.pop() if len(sizes) == 1 else None)
+    kept = episodes[: len(episodes) - card.train.holdout]
+    selector = None
+    if command.selector:
+        stride = max(1, sum(len(episode) for episode in kept) // FEATURE_SAMPLES)
+        selector = train_cfn(features_of(checkpoint, kept, stride=stride), command.taco, seed=card.train.seed)
+    return export_bundle(checkpoint, Path(command.out), selector, episodes[len(kept) :] or episodes)
+
+
+def load_episodes(folder: Path, rate_hz: float, size: tuple[int, int] | None) -> list[Episode]:
+    """The episodes of a LeRobot dataset (pictures at `size`, rows x columns) or of a folder of episode logs (at `rate_hz`).
+
+    Raises DataError when `folder` is neither.
+    """
+    if (folder / "meta" / "info.json").is_file():
+        from robot_stack.data.lerobot import read_lerobot
+
+        height, width = size or (None, None)
+        return read_lerobot(folder, height=height, width=width, cache=PICTURES)
+    logs = log_folders(folder)
+    if not logs:
+        raise DataError(
+            f"dataset: found neither meta/info.json nor an episode log in {folder}, allowed a LeRobot v2.1 dataset "
+            "or a folder of logs that robot-stack record wrote"
+        )
+    return [_episode(path, rate_hz) for path in logs]
+
+
+def log_folders(folder: Path) -> list[Path]:
+    """The episode logs at or below `folder`, in the order of their names: folders that hold an .mcap file."""
+    return sorted({path.parent for path in folder.rglob("*.mcap")})
+
+
+def _episode(path: Path, rate_hz: float) -> Episode:
+    from robot_stack.build import load_robot
+    from robot_stack.data.from_log import episode_from_log
+    from robot_stack.data.log_reader import read_log
+
+    log = read_log(path)
+    cameras = [camera.name for camera in load_robot(log.metadata.robot).cameras]
+    return episode_from_log(log, rate_hz, cameras)
