@@ -40,8 +40,9 @@ class ChunkBuffer:
         row, rest_ns = divmod(now_ns - chunk.t0_ns, chunk.dt_ns)
         row = min(row, chunk.q.shape[0] - 2)
         rest = (now_ns - chunk.t0_ns - row * chunk.dt_ns) / chunk.dt_ns
-        step = chunk.q[row + 1] - chunk.q[row]
-        return JointCommand(now_ns, chunk.q[row] + rest * step, step * (1e9 / chunk.dt_ns))
+        with np.errstate(over="ignore", invalid="ignore"):  # rows may be absurd: the filter decides
+            step = chunk.q[row + 1] - chunk.q[row]
+            return JointCommand(now_ns, chunk.q[row] + rest * step, step * (1e9 / chunk.dt_ns))
 
     def ahead(self, now_ns: int) -> Array | None:
         """The rows still to come at `now_ns` (R, J), or None when no chunk is due."""

@@ -18,6 +18,9 @@ from robot_stack.config.schema import SafetySettings
 from robot_stack.interfaces import Situation
 from robot_stack.types import ARMED, Hazards, JointState, Mode, Reason, Request
 
+ABSURD = 1e6
+"""No joint, distance (m) or speed is this large: such a figure is as good as NaN."""
+
 
 class Condition(Enum):
     """What a row of the table may ask for."""
@@ -115,14 +118,14 @@ def _faults(situation: Situation, now_ns: int, settings: SafetySettings, num_joi
 
 
 def usable(joints: JointState, num_joints: int) -> bool:
-    """True when every measured position and velocity is a number and there are `num_joints` of them."""
-    return joints.q.size == num_joints and bool(np.isfinite(joints.q).all() and np.isfinite(joints.qd).all())
+    """True when every measured position and velocity is a sane number and there are `num_joints` of them."""
+    return joints.q.size == num_joints and bool((np.abs(joints.q) < ABSURD).all() and (np.abs(joints.qd) < ABSURD).all())
 
 
 def known(hazards: Hazards) -> bool:
-    """True when every figure of every hazard is a number."""
-    figures = (hazards.p_W, hazards.radius, hazards.sigma, hazards.speed_max)
-    return all(bool(np.isfinite(figure).all()) for figure in figures)
+    """True when every figure of every hazard is a sane number, and no radius, sigma or speed is negative."""
+    sizes = np.stack((hazards.radius, hazards.sigma, hazards.speed_max))
+    return bool((np.abs(hazards.p_W) < ABSURD).all() and (sizes < ABSURD).all() and (sizes >= 0.0).all())
 
 
 def _aged(t_ns: int | None, now_ns: int, limit_s: float) -> bool:

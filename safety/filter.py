@@ -1,7 +1,7 @@
 """One wish in, one safe command out: finite first, limits second, then the rows of `safety.constraints`, graded.
 
-The wish becomes a velocity ``u_ref = qd + tracking_gain (q_wish - q_commanded)``, slowed as a whole (same path) to the speed and
-acceleration limits. Then, for the joints that move the tool:
+The wish becomes a velocity ``u_ref = qd + tracking_gain (q_wish - q_commanded)``, q_wish taken inside the position limits, then
+slowed as a whole (same path) to the speed and acceleration limits. Then, for the joints that move the tool:
 
 PASS    u_ref keeps everything.
 LIMIT   slowed: the largest s with ``u_brake + s (u_ref - u_brake)`` keeping every row (closed form), accepted from `slow_min` on;
@@ -39,7 +39,7 @@ from robot_stack.types import (
     Violation,
 )
 from safety import qp
-from safety.arbitration import fallback_silent, known, usable
+from safety.arbitration import ABSURD, fallback_silent, known, usable
 from safety.braking import brake
 from safety.constraints import Constraints, Scene
 from safety.keep_out import Rows
@@ -137,12 +137,12 @@ class Filter:
         return self._reach(back, motion.box)
 
     def _grade(self, wish: JointCommand, motion: Motion, scene: Scene, mode: Mode) -> Answer:
-        with np.errstate(all="ignore"):
-            u_ref = self._settings.tracking_gain * (wish.q - motion.q)
-            u_ref = u_ref + wish.qd if wish.qd is not None else u_ref
+        goal = np.minimum(np.maximum(wish.q, self._limits.q_min), self._limits.q_max)
+        u_ref = self._settings.tracking_gain * (goal - motion.q)
+        u_ref = u_ref + wish.qd if wish.qd is not None else u_ref
         if mode is Mode.FALLBACK:
             u_ref[self._grip] = 0.0
-        if not np.isfinite(u_ref).all():
+        if not (np.abs(u_ref) < ABSURD).all():
             return Answer(motion.braked, Decision.HOLD, (Violation(Reason.NOT_FINITE),))
         slowed, violations = self._speed(u_ref)
         u = self._reach(slowed, motion.box)

@@ -103,7 +103,9 @@ def test_workspace_rows_are_height_over_each_plane_and_its_slope() -> None:
     points, J = KINEMATICS.points(q)
     rows = workspace.rows(points, J)
     planes = np.array(SPEC.workspace)
-    np.testing.assert_allclose(rows.b.reshape(len(points), -1), -SETTINGS.workspace_gain * (points @ planes[:, :3].T - planes[:, 3]))
+    np.testing.assert_allclose(
+        rows.b.reshape(len(points), -1), -SETTINGS.workspace_gain * (points @ planes[:, :3].T - planes[:, 3])
+    )
     for j in range(7):
         up, down = (workspace.rows(*KINEMATICS.points(q + s * step * np.eye(7)[j])).b for s in (1, -1))
         np.testing.assert_allclose(rows.A[:, j], (down - up) / (2 * step * SETTINGS.workspace_gain), atol=1e-5)
