@@ -38,8 +38,8 @@ class Decision(nn.Module):
     def forward(self, pictures: list[Tensor], joints: Tensor, speeds: Tensor | None, noise: Tensor) -> tuple[Tensor, ...]:
         """`pictures` uint8 (H, W, 3) each, `joints` (J,), `speeds` (J,) or None, `noise` (N, T, J)."""
         resized = [resize(picture[None]) for resize, picture in zip(self.resize, pictures, strict=True)]
-        condition = self.policy.encode(resized, joints[None], None if speeds is None else speeds[None])
-        delta, features = self.policy.sample(condition, noise)
+        inputs = self.policy.joint_inputs(joints[None], None if speeds is None else speeds[None])
+        delta, features = self.policy.sample(self.policy.encode(resized, inputs), self.policy.centre(inputs), noise)
         candidates = joints + delta
         counts = features[:, 0] * 0.0 if self.selector is None else self.selector(features).reshape(-1)
         winner = torch.argmax(counts)

@@ -29,7 +29,7 @@ def features_of(checkpoint: Path, episodes: Sequence[Episode], samples: int = 32
     with torch.inference_mode():
         for i in tqdm(range(0, len(frames), stride), desc="features", unit="frame", mininterval=1.0):
             delta, features = sample_at(policy, frames, i, bank)
-            expert = policy.to_modes(frames.chunk[i] - frames.q[i])
-            nearest = (policy.to_modes(delta) - expert).square().sum((1, 2)).argmin()
+            expert = frames.chunk[i] - frames.q[i]
+            nearest = policy.to_modes(delta - expert, policy.mode_mean * 0.0).square().sum((1, 2)).argmin()
             kept.append(features[nearest].numpy())
     return np.stack(kept)

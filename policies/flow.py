@@ -3,6 +3,8 @@
 x_0 ~ N(0, I), x_1 the demonstrated chunk, x_t = (1-t) x_0 + t x_1, the network learns v(x_t, t, c) = x_1 - x_0; a sample is
 ``steps`` Euler steps from t = 0 to 1, unrolled. x lives in normalised cosine modes of the chunk relative to the current joints:
 low modes carry the motion, high modes are small in the data and so stay small in every sample, which keeps chunks smooth.
+With `linear_prior` the modes are taken around a ridge regression on the joints: with few episodes the network then learns only
+what pictures and curvature add. It is fitted in closed form and costs one small matrix product.
 The instruction is not an input yet: the bundle stores the one it was trained on and refuses any other. Tokens will join the
 condition.
 """
@@ -92,6 +94,7 @@ class FlowPolicy(nn.Module):
     speed_std: Tensor
     mode_mean: Tensor
     mode_std: Tensor
+    prior: Tensor
     basis: Tensor
 
     def __init__(self, shape: FlowShape, settings: PolicySettings) -> None:
@@ -113,37 +116,47 @@ class FlowPolicy(nn.Module):
         ):
             self.register_buffer(name, value)
         self.register_buffer("mode_mean", torch.zeros(self.num_modes, joints))
+        self.register_buffer("prior", torch.zeros(inputs, self.num_modes * joints))
         self.register_buffer("mode_std", torch.ones(self.num_modes, joints))
 
-    def encode(self, pictures: list[Tensor], q: Tensor, qd: Tensor | None) -> Tensor:
-        """Condition (B, width) of resized pictures (B, h, w, 3), joints (B, J) rad and, with `velocity`, speeds (B, J) rad/s."""
+    def joint_inputs(self, q: Tensor, qd: Tensor | None) -> Tensor:
+        """Normalised joints (B, D) of `q` (B, J) rad and, with `velocity`, of speeds `qd` (B, J) rad/s, squashed beyond 3 std."""
         joints = (q - self.joint_mean) / self.joint_std
-        if qd is not None:
-            joints = torch.cat([joints, torch.tanh(qd / (3.0 * self.speed_std)) * 3.0], dim=-1)
+        return joints if qd is None else torch.cat([joints, torch.tanh(qd / (3.0 * self.speed_std)) * 3.0], dim=-1)
+
+    def encode(self, pictures: list[Tensor], joints: Tensor) -> Tensor:
+        """Condition (B, width) of resized pictures (B, h, w, 3) and joint_inputs (B, D)."""
         condition: Tensor = self.encoder(pictures, joints)
         return condition
 
-    def to_modes(self, delta: Tensor) -> Tensor:
-        """Chunk relative to the joints (..., T, J) rad to normalised modes (..., K, J)."""
-        return (torch.matmul(self.basis, delta) - self.mode_mean) / self.mode_std
+    def centre(self, joints: Tensor) -> Tensor:
+        """Modes (B, K, J) expected from joint_inputs (B, D) alone, linearly; what the flow samples is the rest."""
+        return self.mode_mean + torch.matmul(joints, self.prior).reshape(-1, self.num_modes, self.shape.num_joints)
 
-    def to_delta(self, modes: Tensor) -> Tensor:
+    def to_modes(self, delta: Tensor, centre: Tensor) -> Tensor:
+        """Chunk relative to the joints (..., T, J) rad to normalised modes (..., K, J) around `centre`."""
+        return (torch.matmul(self.basis, delta) - centre) / self.mode_std
+
+    def to_delta(self, modes: Tensor, centre: Tensor) -> Tensor:
         """The way back: normalised modes (..., K, J) to the chunk relative to the joints (..., T, J) rad."""
-        return torch.matmul(self.basis.T, modes * self.mode_std + self.mode_mean)
+        return torch.matmul(self.basis.T, modes * self.mode_std + centre)
 
-    def sample(self, condition: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """`condition` (1 or N, width), `noise` (N, T, J): relative chunks (N, T, J) rad, last features (N, width)."""
+    def sample(self, condition: Tensor, centre: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Relative chunks (N, T, J) rad and features (N, width) of the last step.
+
+        `condition` (1 or N, width), `centre` (1 or N, K, J), `noise` (N, T, J).
+        """
         steps = self.settings.steps
         x = noise[:, : self.num_modes].flatten(1) * self.settings.noise_scale
         for step in range(steps):
             t = torch.full((1, 1), step / steps)
             velocity, feature = self.denoiser(x, t, condition)
             x = x + velocity / steps
-        return self.to_delta(x.reshape(-1, self.num_modes, self.shape.num_joints)), feature
+        return self.to_delta(x.reshape(-1, self.num_modes, self.shape.num_joints), centre), feature
 
-    def loss(self, condition: Tensor, delta: Tensor, weight: Tensor) -> Tensor:
-        """Flow-matching loss of relative chunks (B, T, J) under `condition` (B, width); `weight` (K, J) per mode and joint."""
-        x_1 = self.to_modes(delta).flatten(1)
+    def loss(self, condition: Tensor, modes: Tensor, weight: Tensor) -> Tensor:
+        """Flow-matching loss of normalised modes (B, K, J) under `condition` (B, width); `weight` (K, J) per mode and joint."""
+        x_1 = modes.flatten(1)
         x_0 = torch.randn_like(x_1)
         t = torch.rand(len(x_1), 1)
         velocity, _ = self.denoiser(torch.lerp(x_0, x_1, t), t, condition)

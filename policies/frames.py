@@ -71,7 +71,18 @@ def set_statistics(policy: FlowPolicy, frames: Frames) -> Tensor:
     policy.joint_std.copy_(frames.q.std(0).clamp(min=1e-3))
     policy.speed_std.copy_(frames.qd.std(0).clamp(min=1e-3))
     policy.mode_mean.copy_(modes.mean(0))
-    policy.mode_std.copy_(modes.std(0).clamp(min=1e-4))
+    inputs = policy.joint_inputs(frames.q, frames.qd if policy.settings.velocity else None)
+    if policy.settings.linear_prior > 0.0:
+        policy.prior.copy_(_ridge(inputs, (modes - policy.mode_mean).flatten(1), policy.settings.linear_prior))
+    policy.mode_std.copy_((modes - policy.centre(inputs)).std(0).clamp(min=1e-4))
     largest = policy.mode_std.amax(0, keepdim=True)
     weight = policy.mode_std / largest * (largest / (largest + 0.01))
     return weight / weight.mean()
+
+
+def _ridge(inputs: Tensor, targets: Tensor, penalty: float) -> Tensor:
+    """Weights (D, K * J) of a ridge regression; `penalty` is per sample, on inputs of mean 0 and std about 1."""
+    x, y = inputs.double(), targets.double()
+    gram = x.T @ x + penalty * len(x) * torch.eye(x.shape[1], dtype=torch.float64)
+    weights: Tensor = torch.linalg.solve(gram, x.T @ y)
+    return weights.float()

@@ -126,9 +126,10 @@ def batch_loss(policy: FlowPolicy, frames: Frames, weight: Tensor, train: TrainS
     pictures = [colour(shift(p[pick], train.shift), train.colour) for p in frames.pictures]
     q = frames.q[pick]
     q = q + train.joint_noise * policy.joint_std * torch.randn_like(q)
-    condition = policy.encode(pictures, q, frames.qd[pick] if policy.settings.velocity else None)
-    delta = frames.chunk[pick] - q[:, None]
-    return policy.loss(condition.repeat(train.repeats, 1), delta.repeat(train.repeats, 1, 1), weight)
+    joints = policy.joint_inputs(q, frames.qd[pick] if policy.settings.velocity else None)
+    modes = policy.to_modes(frames.chunk[pick] - q[:, None], policy.centre(joints))
+    condition = policy.encode(pictures, joints)
+    return policy.loss(condition.repeat(train.repeats, 1), modes.repeat(train.repeats, 1, 1), weight)
 
 
 @torch.no_grad()
@@ -152,5 +153,5 @@ def holdout_figures(policy: FlowPolicy, episodes: Sequence[Episode], stride: int
 def sample_at(policy: FlowPolicy, frames: Frames, index: int, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Relative chunks (N, T, J) rad and features (N, F) that `policy` draws at sample `index` from `noise` (N, T, J)."""
     part = slice(index, index + 1)
-    qd = frames.qd[part] if policy.settings.velocity else None
-    return policy.sample(policy.encode([p[part].float() for p in frames.pictures], frames.q[part], qd), noise)
+    joints = policy.joint_inputs(frames.q[part], frames.qd[part] if policy.settings.velocity else None)
+    return policy.sample(policy.encode([p[part].float() for p in frames.pictures], joints), policy.centre(joints), noise)

@@ -95,21 +95,28 @@ class TacoSettings:
 
 @dataclass(frozen=True)
 class VocbfSettings:
-    """The offline barrier. `expectile` tau, `discount` gamma a step; `margin` m is what the label h asks beyond contact;
-    `obstacles`: hindsight positions an episode is relabelled with; `epsilon`: allowed share of failing states called safe."""
+    """The offline barrier. `expectile` tau, `discount` gamma a step of `dt` s; `margin` m: what the label h asks beyond contact.
+
+    A logged motion is relabelled with `obstacles` hindsight positions and branched `branches` times for `branch_steps` steps.
+    `epsilon`: allowed share of failing states called safe, at `confidence`; failing: h < 0 within `horizon_s` of logged motion.
+    """
 
     width: int = 128
     expectile: float = 0.9
     discount: float = 0.99
-    polyak: float = 0.005
+    dt: float = 0.05
     lr: float = 1e-3
     batch: int = 1024
     steps: int = 1500
+    warm_share: float = 0.4
     margin: float = 0.02
     h_max: float = 0.25
     obstacles: int = 4
+    branches: int = 4
+    branch_steps: int = 20
     epsilon: float = 0.05
     confidence: float = 0.95
+    horizon_s: float = 0.2
     holdout: float = 0.2
 
 
@@ -119,6 +126,7 @@ class PolicySettings:
 
     `modes`: how many cosine modes of the chunk are sampled (0: all T); `velocity`: joint speeds are an input too;
     `keypoints` per camera; `noise_scale` of the samples (1: as trained, 0: the most likely one).
+    `linear_prior` > 0: penalty (per sample) of a ridge regression on the joints that chunks are sampled around.
     """
 
     name: str = "flow"
@@ -135,6 +143,7 @@ class PolicySettings:
     keypoints: int = 32
     dropout: float = 0.0
     noise_scale: float = 1.0
+    linear_prior: float = 0.0
 
 
 @dataclass(frozen=True)

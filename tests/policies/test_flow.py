@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -15,8 +17,8 @@ def test_modes_and_chunks_are_inverse_of_each_other(episodes, settings):
     frames = frames_of(episodes, settings)
     policy = FlowPolicy(shape_of(episodes), settings)
     set_statistics(policy, frames)
-    delta = frames.chunk - frames.q[:, None]
-    torch.testing.assert_close(policy.to_delta(policy.to_modes(delta)), delta, atol=1e-5, rtol=0)
+    delta, centre = frames.chunk - frames.q[:, None], policy.centre(policy.joint_inputs(frames.q, None))
+    torch.testing.assert_close(policy.to_delta(policy.to_modes(delta, centre), centre), delta, atol=1e-5, rtol=0)
 
 
 def test_resizing_averages_the_pixels_each_target_pixel_covers():
@@ -27,10 +29,8 @@ def test_resizing_averages_the_pixels_each_target_pixel_covers():
 
 
 def test_zero_noise_scale_makes_all_candidates_alike(settings):
-    from dataclasses import replace
-
     policy = FlowPolicy(FlowShape(3, (("scene", (24, 32)),)), replace(settings, noise_scale=0.0)).eval()
-    delta, features = policy.sample(torch.randn(1, settings.width), torch.randn(5, 8, 3))
+    delta, features = policy.sample(torch.randn(1, settings.width), torch.zeros(1, 8, 3), torch.randn(5, 8, 3))
     assert delta.shape == (5, 8, 3) and features.shape == (5, settings.width)
     np.testing.assert_allclose(delta[0].detach(), delta[4].detach(), atol=1e-6)
 
@@ -39,3 +39,12 @@ def test_a_joint_that_never_moves_hardly_counts_in_the_loss(episodes, settings):
     policy = FlowPolicy(shape_of(episodes), settings)
     weight = set_statistics(policy, frames_of(episodes, settings))
     assert weight[:, 0].sum() > 10.0 * weight[:, 1].sum()
+
+
+def test_the_linear_prior_leaves_the_flow_only_what_the_joints_do_not_tell(episodes, settings):
+    frames, shape = frames_of(episodes, settings), shape_of(episodes)
+    plain, prior = FlowPolicy(shape, settings), FlowPolicy(shape, replace(settings, linear_prior=1e-3, velocity=True))
+    set_statistics(plain, frames)
+    set_statistics(prior, frames)
+    assert prior.mode_std[0, 0] < 0.7 * plain.mode_std[0, 0]
+    assert not plain.prior.any()
