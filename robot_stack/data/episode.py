@@ -9,7 +9,10 @@ from robot_stack.types import Array, Image
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Episode:
-    """n samples at `rate_hz`. `q` measured and `action` commanded joints (n, J); `images[camera]` uint8 (n, H, W, 3); `columns[name]` (n, ...)."""
+    """n samples at `rate_hz`: `q` measured and `action` commanded joints (n, J).
+
+    `images[camera]` uint8 (n, H, W, 3); `columns[name]` (n, ...). Raises ContractError where lengths differ.
+    """
 
     name: str
     rate_hz: float
@@ -22,7 +25,7 @@ class Episode:
 
     def __post_init__(self) -> None:
         shape = (len(self.q), len(self.joint_names))
-        lengths = {"q": len(self.q), **{c: len(v) for c, v in self.images.items()}, **{c: len(v) for c, v in self.columns.items()}}
+        lengths = {"q": len(self.q)} | {name: len(v) for name, v in [*self.images.items(), *self.columns.items()]}
         if self.q.shape != shape or self.action.shape != shape:
             raise ContractError(f"episode {self.name}: found q {self.q.shape}, action {self.action.shape}, allowed both {shape}")
         if len(set(lengths.values())) != 1:

@@ -1,14 +1,14 @@
 """Named scalars with a stamp: score, hazards and choice <-> sensor_msgs/JointState (DESIGN: standard messages only)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from robot_stack.clock import NS_PER_S
 from robot_stack.errors import ContractError
-from robot_stack.types import Array, FailureScore, Hazards
+from robot_stack.types import Array, Choice, FailureScore, Hazards, Observation
 
 Make = Callable[..., Any]
 """Builds a message: `make("std_msgs/msg/Header", stamp=..., frame_id=...)`."""
@@ -19,13 +19,24 @@ _HAZARD_FIELDS = ("x", "y", "z", "radius", "sigma", "speed_max")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChoiceNote:
-    """/policy/choice: the winner among the candidates for the chunk of `source` seen at `t_obs_ns`; `counts` (N,) or None."""
+    """/policy/choice: the winner among the candidates for the chunk of `source` seen at `t_obs_ns`; `counts` (N,) or None.
+
+    `seen`: the stamp (ns) of each input the policy used ("joints" and the cameras), so that replay can show it the same.
+    """
 
     t_obs_ns: int
     source: str
     winner: int
     latency_s: float
     counts: Array | None
+    seen: Mapping[str, int] = field(default_factory=dict)
+
+
+def note_of(choice: Choice, latency_s: float, observation: Observation) -> ChoiceNote:
+    """The note on `choice`, made from `observation` in `latency_s`."""
+    seen = {name: frame.t_ns for name, frame in observation.frames.items()} | {"joints": observation.joints.t_ns}
+    chunk = choice.chunk
+    return ChoiceNote(chunk.t_obs_ns, chunk.source, choice.winner, latency_s, choice.counts, seen)
 
 
 def stamp_ns(message: Any) -> int:
@@ -84,10 +95,12 @@ def hazards_value(message: Any) -> Hazards:
 
 
 def note_message(note: ChoiceNote, make: Make) -> Any:
-    """winner, latency_s, count_0.. ; frame_id says which chunk."""
+    """winner, latency_s, count_0.., seen_<input> (ns after t_obs); frame_id says which chunk."""
     counts = {} if note.counts is None else {f"count_{i}": float(c) for i, c in enumerate(note.counts)}
+    seen = {f"seen_{name}": float(t_ns - note.t_obs_ns) for name, t_ns in note.seen.items()}
+    values = {"winner": float(note.winner), "latency_s": note.latency_s, **counts, **seen}
     frame_id = f"{note.source}@{note.t_obs_ns}"
-    return _scalars(make, note.t_obs_ns, frame_id, {"winner": float(note.winner), "latency_s": note.latency_s, **counts})
+    return _scalars(make, note.t_obs_ns, frame_id, values)
 
 
 def note_value(message: Any) -> ChoiceNote:
@@ -96,4 +109,6 @@ def note_value(message: Any) -> ChoiceNote:
     counts = [values[f"count_{i}"] for i in range(len(values) - 2) if f"count_{i}" in values]
     source = message.header.frame_id.rpartition("@")[0]
     winner = int(values["winner"]) if np.isfinite(values["winner"]) else -1
-    return ChoiceNote(stamp_ns(message), source, winner, values["latency_s"], np.array(counts) if counts else None)
+    t_obs_ns = stamp_ns(message)
+    seen = {k.removeprefix("seen_"): t_obs_ns + int(v) for k, v in values.items() if k.startswith("seen_") and np.isfinite(v)}
+    return ChoiceNote(t_obs_ns, source, winner, values["latency_s"], np.array(counts) if counts else None, seen)

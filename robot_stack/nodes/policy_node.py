@@ -5,7 +5,7 @@ import time
 
 from robot_stack import build
 from robot_stack.clock import nanoseconds, seconds
-from robot_stack.data.wire import to_message
+from robot_stack.data.wire import note_of, to_message
 from robot_stack.errors import PolicyError
 from robot_stack.graph import POLICY_CHOICE, POLICY_CHUNK
 from robot_stack.interfaces import Policy
@@ -63,7 +63,7 @@ class PolicyJob:
             return
         latency_s = seconds(time.monotonic_ns() - now_ns)
         self._chunks.publish(to_message(choice.chunk, make, self._names))
-        self._choices.publish(to_message((choice, latency_s), make))
+        self._choices.publish(to_message(note_of(choice, latency_s, seen), make))
 
 
 def make_job(node: ManagedNode) -> PolicyJob:

@@ -1,5 +1,7 @@
 """Hypothesis strategies for the values that flow, edge cases of floats included."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -58,7 +60,12 @@ SCORES = st.builds(FailureScore, TIMES, FLOATS, FLOATS, WORDS)
 HAZARDS = st.integers(0, 3).flatmap(
     lambda k: st.builds(Hazards, TIMES, arrays(np.float64, (k, 3), elements=FLOATS), vectors(k), vectors(k), vectors(k))
 )
-NOTES = st.builds(ChoiceNote, TIMES, WORDS, st.integers(0, 63), FLOATS, maybe(st.integers(1, 8).flatmap(vectors)))
+_NOTES = st.builds(ChoiceNote, TIMES, WORDS, st.integers(0, 63), FLOATS, maybe(st.integers(1, 8).flatmap(vectors)))
+NOTES = st.builds(
+    lambda note, offsets: replace(note, seen={name: note.t_obs_ns + ns for name, ns in offsets.items()}),
+    _NOTES,
+    st.dictionaries(st.sampled_from(["joints", "scene", "wrist"]), st.integers(0, 10**9)),
+)
 VERDICTS = st.builds(
     SafetyVerdict,
     TIMES,
