@@ -3,7 +3,7 @@
 In a program:
 
     with Graph.start(command) as graph:
-        graph.start_log(Path("runs/1/nominal"))
+        graph.start_log(Path("runs/1/nominal"), "nominal")
         graph.director.reset(seed=1, scenario="nominal")
         graph.arm()
         graph.wait_for(lambda step: step.verdict.mode is Mode.STOP, 20.0, "STOP")
@@ -12,42 +12,35 @@ In a program:
 """
 
 import os
-import tempfile
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from drivers.shared_world import WorldDirector
-from robot_stack import build
+from robot_stack.bringup import Bringup, prepare
 from robot_stack.config.commands import RecordCommand, RunCommand
-from robot_stack.discovery import environment
 from robot_stack.domain import DomainLease, lease_domain
 from robot_stack.errors import RobotStackError
-from robot_stack.graph import ARM_NODE, RECORDER_NODE, GraphDescription, Process, describe
+from robot_stack.graph import ARM_NODE, RECORDER_NODE
 from robot_stack.nodes.operator import Operator
 from robot_stack.processes import ProcessGroup
 from robot_stack.types import Mode, Request, Step
 
 POLL_S = 0.05
-RUN_FILE = "run.yaml"
 
 
 class Graph:
     """A running graph. Made by `start`; leaving its `with` block stops the arm, closes the log and ends every process."""
 
-    def __init__(
-        self, run: build.Run, directory: Path, lease: DomainLease, processes: ProcessGroup, description: GraphDescription
-    ) -> None:
-        self.run = run
-        self.directory = directory
+    def __init__(self, bringup: Bringup, lease: DomainLease) -> None:
+        self.run = bringup.run
+        self.directory = bringup.directory
+        self.description = bringup.description
         self.domain = lease.domain
-        self.processes = processes
-        self.description = description
+        self.processes = ProcessGroup({**os.environ, **bringup.environment}, bringup.directory)
         self._lease = lease
         self._operator: Operator | None = None
         self._director: WorldDirector | None = None
@@ -55,28 +48,22 @@ class Graph:
 
     @classmethod
     def start(cls, command: RunCommand | RecordCommand, directory: Path | None = None) -> Self:
-        """Start the graph that `command` asks for and wait until every node is active and every topic flows.
+        """Start the graph that `command` asks for and wait until every node is active and every topic has its publisher.
 
         What the processes print, the run file and the DDS profile go to `directory` (default: a new one in run.log_dir).
         Must be called from a thread that outlives the graph: processes end with the thread that started them.
         Raises ConfigError when discovery would leave this computer unasked, RobotStackError when a process does not come up.
         """
-        directory = (directory or _new_directory(Path(command.run.log_dir))).resolve()
-        directory.mkdir(parents=True, exist_ok=True)
         lease = lease_domain(command.run.domain)
         try:
-            added = environment(os.environ, directory, lease.domain, command.run.network)
-            run = resolve(command, directory)
-            build.save(run, directory / RUN_FILE)
-            description = describe_run(run, directory / RUN_FILE)
+            bringup = prepare(command, lease.domain, directory)
         except BaseException:
             lease.release()
             raise
-        os.environ.update({name: value for name, value in added.items() if name != "ROS_DOMAIN_ID"})
-        processes = ProcessGroup({**os.environ, **added, "ROS_LOG_DIR": str(directory / "ros")}, directory)
-        graph = cls(run, directory, lease, processes, description)
+        os.environ.update({name: value for name, value in bringup.environment.items() if name != "ROS_DOMAIN_ID"})
+        graph = cls(bringup, lease)
         try:
-            graph._bring_up(time.monotonic() + run.settings.start_s)
+            graph._bring_up(time.monotonic() + bringup.run.settings.start_s)
         except BaseException:
             graph.close()
             raise
@@ -97,7 +84,7 @@ class Graph:
         return self._director
 
     def arm(self, request: Request = Request.ARM_POLICY, timeout_s: float = 10.0) -> Step:
-        """Hand the arm to the policy (or ARM_TELEOP), asking again while something is lacking. RobotStackError names what."""
+        """Hand the arm to the policy (or ARM_TELEOP), asking again while something is lacking; RobotStackError names what."""
         wanted = Mode.TELEOP if request is Request.ARM_TELEOP else Mode.POLICY
         deadline = time.monotonic() + timeout_s
         while True:
@@ -110,15 +97,17 @@ class Graph:
             self.processes.require_alive()
             time.sleep(POLL_S)
 
-    def disarm(self) -> None:
-        """Take the arm from whoever has it and wait until it is at rest."""
+    def disarm(self) -> Step:
+        """Take the arm from whoever has it."""
         asked_ns = time.monotonic_ns()
         self.operator.request(Request.DISARM)
-        self.wait_for(lambda step: step.verdict.mode in (Mode.DISARMED, Mode.STOP), 5.0, "the arm disarmed", asked_ns)
+        return self.wait_for(lambda step: step.verdict.mode in (Mode.DISARMED, Mode.STOP), 5.0, "the arm disarmed", asked_ns)
 
-    def reset(self) -> None:
+    def reset(self) -> Step:
         """Leave STOP."""
+        asked_ns = time.monotonic_ns()
         self.operator.request(Request.RESET)
+        return self.wait_for(lambda step: step.verdict.mode is not Mode.STOP, 5.0, "the end of STOP", asked_ns)
 
     def start_log(self, path: Path, scenario: str = "") -> Path:
         """Begin a new episode log at `path`, labelled `scenario`; where it really is."""
@@ -136,22 +125,23 @@ class Graph:
         return self.operator.wait_for(condition, timeout_s, what, after_ns)
 
     def kill(self, name: str) -> int:
-        """SIGKILL the process called `name`, as a crash would; the time it was gone, ns."""
+        """SIGKILL the process called `name`, as a crash would; the time of it, ns."""
+        now_ns = time.monotonic_ns()
         self.processes.kill(name)
-        return time.monotonic_ns()
+        return now_ns
 
     def close(self) -> None:
-        """Stop in order: the arm, the log, the arm's node, the others, the world. Allowed at any time, twice too."""
+        """Stop in order: the arm, the log, the arm's node, the recorder, the others, the world. Allowed twice."""
         if self._operator is not None:
             self._stop_politely(self._operator)
             self._operator.close()
             self._operator = None
-        names = self.processes.names()
-        last = [name for name in names if self.description.world and name == self.description.world.name]
+        world = self.description.world
+        names = [name for name in self.processes.names() if world is None or name != world.name]
         self.processes.stop([ARM_NODE])
         self.processes.stop([RECORDER_NODE])
-        self.processes.stop([name for name in names if name not in last])
-        self.processes.stop(last)
+        self.processes.stop(names)
+        self.processes.stop(self.processes.names())
         self._lease.release()
 
     def __enter__(self) -> Self:
@@ -170,19 +160,18 @@ class Graph:
     def _bring_up(self, deadline: float) -> None:
         if self.description.world is not None:
             self.processes.start(self.description.world)
+            self._await(self._world_lives, deadline, "the world to run")
         for process in self.description.nodes:
             self.processes.start(process)
-        self._await(self._world_lives, deadline, "the world to run")
         self._operator = Operator(self.domain)
         for process in self.description.nodes:
             self._await(partial(self._active, process.node), deadline, f"{process.node} to be active")
         self._await(lambda: self.operator.step() is not None, deadline, "the first verdict")
-        wanted = [topic for topic in self.description.topics if topic.publisher in {p.node for p in self.description.nodes}]
+        nodes = {process.node for process in self.description.nodes}
+        wanted = [topic for topic in self.description.topics if topic.publisher in nodes]
         self._await(lambda: not self.operator.silent_topics(wanted), deadline, "every topic to have its publisher")
 
     def _world_lives(self) -> bool:
-        if self.description.world is None:
-            return True
         try:
             self._director = self._director or WorldDirector(self.run.world)
             return self._director.alive()
@@ -202,38 +191,6 @@ class Graph:
                 limit_s = self.run.settings.start_s
                 raise RobotStackError(f"waited {limit_s:.0f} s (run.start_s) for {what}; logs are in {self.directory}")
             time.sleep(POLL_S)
-
-
-def resolve(command: RunCommand | RecordCommand, folder: Path) -> build.Run:
-    """The run that `command` asks for, its files in `folder`; a simulated world gets a name of its own."""
-    robot = build.load_robot(command.robot)
-    run = build.Run(
-        robot_file=command.robot,
-        world=f"robot_stack_{uuid.uuid4().hex[:8]}" if robot.driver == "sim" else "",
-        folder=str(folder),
-        settings=command.run,
-        safety=command.safety,
-        monitor=command.monitor,
-        detector=command.detector,
-        task=command.task,
-    )
-    if isinstance(command, RecordCommand):
-        return replace(run, clumsy=command.clumsy)
-    return replace(run, bundle=str(Path(command.bundle).resolve()))
-
-
-def describe_run(run: build.Run, path: Path) -> GraphDescription:
-    """The graph of `run`, whose nodes read the run file at `path`: with a policy if there is a bundle, else with a human."""
-    world = None
-    if run.world:
-        world = Process("world", "drivers.world_process", arguments=("--name", run.world, "--robot", run.robot_file))
-    cameras = [camera.name for camera in run.robot.cameras]
-    return describe(str(path), cameras, world, human=not run.bundle)
-
-
-def _new_directory(root: Path) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=time.strftime("graph-%Y%m%d-%H%M%S-"), dir=root))
 
 
 def _try(act: Callable[[], object]) -> None:

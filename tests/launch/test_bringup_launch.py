@@ -1,0 +1,88 @@
+"""`launch/bringup.launch.py` starts the graph of `robot_stack.graph`: checked by recording what it asks launch for."""
+
+import os
+import runpy
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from robot_stack.bringup import describe_run
+from robot_stack.build import load
+
+FILE = Path(__file__).resolve().parents[2] / "launch" / "bringup.launch.py"
+
+
+@dataclass
+class Recorded:
+    """An action of launch as it was asked for."""
+
+    kind: str
+    args: tuple[Any, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Configuration:
+    """What `LaunchConfiguration` is: a name looked up in the launch arguments."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def perform(self, context: SimpleNamespace) -> str:
+        return str(context.arguments[self.name])
+
+
+@pytest.fixture
+def described(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    def action(kind: str) -> Any:
+        return lambda *args, **options: Recorded(kind, args, options)
+
+    names = ("DeclareLaunchArgument", "ExecuteProcess", "OpaqueFunction", "SetEnvironmentVariable")
+    stubs = {
+        "launch": {"LaunchDescription": lambda actions: actions},
+        "launch.actions": {name: action(name) for name in names},
+        "launch.substitutions": {"LaunchConfiguration": Configuration},
+    }
+    for name, content in stubs.items():
+        module = ModuleType(name)
+        module.__dict__.update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    return runpy.run_path(str(FILE))
+
+
+def actions(described: dict[str, Any], folder: Path, **arguments: str) -> list[Recorded]:
+    context = SimpleNamespace(arguments={"bundle": "", "overrides": f"run.log_dir={folder}"} | arguments)
+    asked = [a for a in described["generate_launch_description"]() if a.kind == "OpaqueFunction"]
+    result: list[Recorded] = asked[0].options["function"](context)
+    return result
+
+
+def test_it_starts_the_processes_of_the_description_with_the_same_commands(described: dict[str, Any], tmp_path: Path) -> None:
+    started = [a.options for a in actions(described, tmp_path, bundle="some/bundle") if a.kind == "ExecuteProcess"]
+    run_file = next(tmp_path.glob("*/run.yaml"))
+    graph = describe_run(load(run_file), run_file)
+    assert graph.world is not None
+    assert [a["cmd"] for a in started] == [p.command(sys.executable) for p in (graph.world, *graph.nodes)]
+
+
+def test_the_network_is_set_before_the_first_process(described: dict[str, Any], tmp_path: Path) -> None:
+    kinds = [a.kind for a in actions(described, tmp_path)]
+    variables = {a.args[0] for a in actions(described, tmp_path) if a.kind == "SetEnvironmentVariable"}
+    assert {"ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"} <= variables
+    assert "SetEnvironmentVariable" not in kinds[kinds.index("ExecuteProcess") :]
+
+
+def test_without_a_bundle_a_human_moves_the_arm(described: dict[str, Any], tmp_path: Path) -> None:
+    names = [a.options["name"] for a in actions(described, tmp_path) if a.kind == "ExecuteProcess"]
+    assert "teleop_node" in names and "policy_node" not in names
+
+
+def test_a_full_ros_reads_it(tmp_path: Path) -> None:
+    pytest.importorskip("launch_ros", reason="needs a full ROS 2: `launch_ros` is not among the wheels")
+    from launch.launch_description_sources import get_launch_description_from_python_launch_file
+
+    assert os.environ.get("ROS_DISTRO")
+    assert get_launch_description_from_python_launch_file(str(FILE)).entities
