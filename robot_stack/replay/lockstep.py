@@ -14,7 +14,7 @@ from drivers.scenario import Scenario, drive
 from drivers.sim_world import SimWorld
 from robot_stack.clock import NS_PER_S, nanoseconds
 from robot_stack.control import ControlState, control_step
-from robot_stack.data.wire import ChoiceNote
+from robot_stack.data.wire import ChoiceNote, note_of
 from robot_stack.interfaces import FallbackController, Policy, Safety, Teleoperator
 from robot_stack.observe import ObserveLimits, observe
 from robot_stack.types import (
@@ -95,7 +95,7 @@ class Episode:
         self._rng = np.random.default_rng([seed, 1])
         self._state = ControlState()
         self._frames: dict[str, CameraFrame] = {}
-        self._pending: list[tuple[int, Choice, float]] = []
+        self._pending: list[tuple[int, Choice, ChoiceNote]] = []
         self._scores: list[tuple[int, FailureScore]] = []
         self._monitor_state = crew.monitor.start() if crew.monitor else None
         self._detector_state = crew.detector.start()
@@ -171,10 +171,8 @@ class Episode:
             self._decide(now, self._crew.policy)
         if not self._pending or self._pending[0][0] > now:
             return None
-        _, choice, latency_s = self._pending.pop(0)
+        _, choice, note = self._pending.pop(0)
         self._publish("/policy/chunk", now, choice.chunk)
-        chunk = choice.chunk
-        note = ChoiceNote(chunk.t_obs_ns, chunk.source, choice.winner, latency_s, choice.counts)
         self._publish("/policy/choice", now, note)
         return choice.chunk
 
@@ -188,7 +186,8 @@ class Episode:
         if seen is None:
             return
         latency_s = float(self._rng.choice(self._crew.rates.policy_latency_s))
-        self._pending.append((now + nanoseconds(latency_s), policy.decide(seen), latency_s))
+        choice = policy.decide(seen)
+        self._pending.append((now + nanoseconds(latency_s), choice, note_of(choice, latency_s, seen)))
 
     def _watch(self, now: int) -> FailureScore | None:
         if self._is_due("monitor", now, self._crew.rates.monitor_hz):
