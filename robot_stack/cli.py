@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from robot_stack.config import commands
 
 EXIT_ERROR, EXIT_MISMATCH, EXIT_INTERRUPTED = 2, 3, 130
+EXTRAS = {
+    "rclpy": "source the setup file of a ROS 2, or `make setup` (extra `ros`)",
+    "mujoco": "pip install 'robot_stack[sim]'",
+    "onnxruntime": "pip install 'robot_stack[cpu]' or 'robot_stack[gpu]'",
+} | {name: "pip install 'robot_stack[train]'" for name in ("torch", "onnx", "onnxscript", "pyarrow", "av", "matplotlib", "scipy")}
+"""Where a library that a command needs, and is not there, comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"robot-stack {asked.command}: interrupted; logs closed, arm stopped", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except ModuleNotFoundError as error:
+        step = EXTRAS.get((error.name or "").split(".")[0])
+        if step is None:
+            raise
+        print(f"robot-stack {asked.command}: {error.name} is not installed; next: {step}", file=sys.stderr)
+        return EXIT_ERROR
     except RobotStackError as error:
         if asked.verbose:
             traceback.print_exc()
