@@ -1,5 +1,5 @@
-"""colcon calls this file; everything it needs to know is in pyproject.toml."""
+"""colcon calls this file. All but the Python version is in pyproject.toml, where colcon could not read that."""
 
 from setuptools import setup
 
-setup()
+setup(python_requires=">=3.11")
