@@ -26,7 +26,7 @@ class SafetySettings:
     barrier_gain: float = 2.0
     barrier_level: float = 0.0
     moving_speed: float = 0.10
-    tracking_limit: float = 0.30
+    tracking_limit: float = 0.15
     fallback_retreat_speed: float = 0.0
     fallback_wait_s: float = 0.30
     use_filter: bool = True
@@ -97,7 +97,8 @@ class TacoSettings:
 class VocbfSettings:
     """The offline barrier. `expectile` tau, `discount` gamma a step of `dt` s; `margin` m: what the label h asks beyond contact.
 
-    A logged motion is relabelled with `obstacles` hindsight positions and branched `branches` times for `branch_steps` steps.
+    Labels are clipped at `h_max`; half of a batch has |h| < `near`. A logged motion is relabelled with `obstacles` hindsight
+    positions and branched `branches` times for `branch_steps` steps.
     `epsilon`: allowed share of failing states called safe, at `confidence`; failing: h < 0 within `horizon_s` of logged motion.
     """
 
@@ -110,13 +111,14 @@ class VocbfSettings:
     steps: int = 1500
     warm_share: float = 0.4
     margin: float = 0.02
-    h_max: float = 0.25
+    near: float = 0.05
+    h_max: float = 0.15
     obstacles: int = 4
     branches: int = 4
     branch_steps: int = 20
     epsilon: float = 0.05
     confidence: float = 0.95
-    horizon_s: float = 0.2
+    horizon_s: float = 0.1
     holdout: float = 0.2
 
 
