@@ -70,8 +70,7 @@ test-all: lint
 	$(PY) -m pytest -m 'not gpu and not hardware'
 
 test-kilted:
-	$(MAKE) ROS=kilted EXTRAS=cpu,sim,dev setup
-	$(MAKE) ROS=kilted EXTRAS=cpu,sim,dev test-ros
+	$(MAKE) ROS=kilted test-ros
 
 .PHONY: test-ros
 test-ros: setup

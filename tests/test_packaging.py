@@ -127,6 +127,15 @@ def test_what_needs_reading_at_run_time_is_shipped(project: dict[str, Any]) -> N
     assert {f"**/*{kind}" for kind in kinds - {".py", ".pyc", ".typed"}} <= set(patterns)
 
 
+def test_a_folder_of_links_as_colcon_makes_it_is_enough(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", reason="setup.py is run with this environment's setuptools")
+    for name in ("setup.py", "setup.cfg", "resource", "launch", "package.xml", "robot_stack", *names.NAMES):
+        (tmp_path / name).symlink_to(ROOT / name)
+    command = [sys.executable, "setup.py", "--name", "--version"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert answer.stdout.split()[-2:] == ["robot_stack", robot_stack.__version__]
+
+
 def tracked() -> list[Path]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
