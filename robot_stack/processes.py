@@ -22,7 +22,7 @@ class ProcessGroup:
     """Processes by name. Each runs in a session of its own: Ctrl-C reaches the starter alone, which stops them in order."""
 
     def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
-        self._environment = dict(environment)
+        self.environment = dict(environment)
         self._directory = directory
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -31,7 +31,7 @@ class ProcessGroup:
         with self.log_file(process.name).open("wb") as log:
             self._running[process.name] = subprocess.Popen(
                 process.command(sys.executable),
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,19 +1,35 @@
-"""A real graph needs a real bundle: a small policy with random weights, exported once, kept by the hash of its code."""
+"""The real graph for tests: a small policy with random weights, exported once, kept by the hash of its code, and a starter."""
 
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 import policies
 from robot_stack.build import load_robot
+from robot_stack.config.commands import RunCommand
+from robot_stack.config.load import load
 from robot_stack.config.schema import PolicySettings, TaskSettings, TrainSettings
 from robot_stack.data.episode import Episode
 
+if TYPE_CHECKING:
+    from robot_stack.supervisor import Graph
+
 SETTINGS = PolicySettings(rows=16, image_height=32, image_width=32, width=32, depth=1, steps=2, candidates=4, keypoints=8)
+PATIENT = (
+    "run.start_s=120",
+    "safety.joints_stale_s=0.4",
+    "safety.policy_silent_s=3",
+    "safety.monitor_silent_s=3",
+    "safety.hazards_stale_s=3",
+    "safety.fallback_silent_s=2",
+    "monitor.frame_age_s=2",
+)
 REACH = 0.15
 """rad: how far the chunks of the random policy go, about."""
 
@@ -28,6 +44,22 @@ def bundle(pytestconfig: pytest.Config) -> Path:
         pytest.importorskip("torch", reason="the test bundle is exported with torch; run this once where torch is")
         _export(kept)
     return kept
+
+
+@pytest.fixture(scope="session")
+def start_graph(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., "Graph"]:
+    """Starts the graph with the test policy; arguments are overrides as `robot-stack run` takes them.
+
+    What no test measures gets seconds of patience, because processes of a busy test machine may be late by that much.
+    """
+
+    def start(*overrides: str) -> "Graph":
+        from robot_stack.supervisor import Graph
+
+        command = load(RunCommand, [f"bundle={bundle}", *PATIENT, *overrides])
+        return Graph.start(command, tmp_path_factory.mktemp("graph"))
+
+    return start
 
 
 def _code_hash() -> str:

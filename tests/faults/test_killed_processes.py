@@ -1,0 +1,73 @@
+"""Processes of the real graph are killed as by a crash, and the arm ends in a safe mode within the stated time of the log."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
+
+from robot_stack.data.log import read_log
+from robot_stack.supervisor import Graph
+from robot_stack.types import Decision, Mode, Reason, Request, Step
+
+PATIENCE_S = 60.0
+SAFE = (Decision.HOLD, Decision.STOP)
+WITHIN_NS = 500_000_000
+
+
+def first(steps: list[Step], condition: Callable[[Step], bool]) -> Step:
+    return next(step for step in steps if condition(step))
+
+
+def test_a_killed_policy_ends_in_fallback_and_then_a_stop(start_graph: Callable[..., Graph], tmp_path: Path) -> None:
+    with start_graph("safety.policy_silent_s=0.3", "safety.stop_after_s=0.1") as graph:
+        graph.start_log(tmp_path / "log")
+        graph.arm(timeout_s=PATIENCE_S)
+        graph.wait_for(lambda step: step.verdict.mode is Mode.POLICY and step.verdict.proposed is not None, PATIENCE_S, "a chunk")
+        killed_ns = graph.kill("policy_node")
+        graph.wait_for(lambda step: step.verdict.mode is Mode.STOP, PATIENCE_S, "STOP", killed_ns)
+        graph.stop_log()
+        assert graph.processes.dead().keys() == {"policy_node"}
+    steps = [step for step in read_log(tmp_path / "log").steps() if step.t_ns >= killed_ns]
+    fallback = first(steps, lambda step: step.verdict.mode is Mode.FALLBACK)
+    stopped = first(steps, lambda step: step.verdict.mode is Mode.STOP)
+    assert fallback.mode_cause[0] is Reason.POLICY_SILENT and stopped.mode_cause[0] is Reason.FALLBACK_TOO_LONG
+    assert fallback.t_ns < stopped.t_ns <= killed_ns + WITHIN_NS
+    assert stopped.verdict.decision in SAFE
+
+
+def test_a_killed_camera_is_an_alarm_and_ends_in_fallback(start_graph: Callable[..., Graph]) -> None:
+    with start_graph() as graph:
+        graph.arm(timeout_s=PATIENCE_S)
+        killed_ns = graph.kill("camera_node_wrist")
+        fallback = graph.wait_for(lambda step: step.verdict.mode is Mode.FALLBACK, PATIENCE_S, "FALLBACK", killed_ns)
+        assert fallback.mode_cause[0] in (Reason.MONITOR_ALARM, Reason.POLICY_SILENT)
+        graph.wait_for(lambda step: step.verdict.mode is Mode.STOP, PATIENCE_S, "STOP", killed_ns)
+        granted, why = graph.operator.request(Request.RESET)
+        assert granted
+        granted, why = graph.operator.request(Request.ARM_POLICY)
+        assert not granted and Reason.MONITOR_ALARM.value in why
+        assert "wrist" in graph.processes.tail("policy_node")
+
+
+def test_a_killed_world_stops_the_arm_and_a_killed_recorder_leaves_a_readable_log(
+    start_graph: Callable[..., Graph], tmp_path: Path
+) -> None:
+    with start_graph() as graph:
+        graph.start_log(tmp_path / "log")
+        graph.arm(timeout_s=PATIENCE_S)
+        killed_ns = graph.kill("world")
+        stopped = graph.wait_for(lambda step: step.verdict.mode is Mode.STOP, PATIENCE_S, "STOP", killed_ns)
+        assert stopped.mode_cause[0] is Reason.JOINTS_STALE
+        graph.wait_for(lambda step: step.t_ns > stopped.t_ns + 1_500_000_000, PATIENCE_S, "verdicts that go on")
+        assert graph.operator.request(Request.RESET)[0]
+        granted, why = graph.operator.request(Request.ARM_POLICY)
+        assert not granted and Reason.JOINTS_STALE.value in why
+        graph.kill("recorder_node")
+        assert graph.processes.dead().keys() == {"world", "recorder_node"}
+    log = read_log(tmp_path / "log")
+    steps = list(log.steps())
+    assert not log.complete
+    stopped_in_log = first(steps, lambda step: step.verdict.mode is Mode.STOP)
+    assert killed_ns <= stopped_in_log.t_ns <= killed_ns + WITHIN_NS
