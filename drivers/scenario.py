@@ -6,22 +6,22 @@ memory of its own: the same world at the same time is driven the same way.
 
 from dataclasses import dataclass
 
-from drivers.faults import Fault, FaultKind
-from drivers.sim_world import SimWorld, Truth
-from robot_stack.types import Array
+import numpy as np
 
-_LIFTED_M = 0.02
-_POLITE_M = 0.09
+from drivers.faults import Fault, FaultKind
+from drivers.sim_world import SimWorld
+from robot_stack.types import Array
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """The obstacle waits at `wait` from `begin_s`, stands at `stand` (x, y; m) while a cube is carried, and is gone home after `leave_s`."""
+    """The obstacle sets out at `begin_s` (the arm is on its way to the cube), stands at `stand` (x, y; m) in the carry path
+    and goes home after `leave_s`. It never walks into the arm: nearer than `polite` m it stands still."""
 
-    begin_s: float = 0.8
-    leave_s: float = 5.5
-    wait: tuple[float, float] = (0.50, -0.06)
-    stand: tuple[float, float] = (0.32, -0.04)
+    begin_s: float = 0.9
+    leave_s: float = 4.8
+    stand: tuple[float, float] = (0.31, -0.05)
+    polite: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +54,9 @@ def drive(scenario: Scenario, world: SimWorld, t_s: float) -> None:
 
 def _visit(visit: Visit, world: SimWorld, t_s: float) -> None:
     truth = world.truth()
-    coming = t_s < visit.leave_s and _carried(truth, world)
-    if t_s >= visit.leave_s:
-        target = world.obstacle_home
-    else:
-        target = _at(visit.stand if coming else visit.wait, truth)
-    if coming and truth.clearance < _POLITE_M:
-        target = truth.obstacle_p
+    target: Array = world.obstacle_home
+    if t_s < visit.leave_s:
+        target = np.array([*visit.stand, truth.obstacle_p[2]])
+        if truth.clearance < visit.polite:
+            target = truth.obstacle_p
     world.send_obstacle(target, world.task.obstacle_speed)
-
-
-def _carried(truth: Truth, world: SimWorld) -> bool:
-    lifted = world.task.cube_size / 2 + _LIFTED_M
-    return max(truth.cube_p[2], truth.decoy_p[2]) > lifted
-
-
-def _at(xy: tuple[float, float], truth: Truth) -> Array:
-    p = truth.obstacle_p.copy()
-    p[:2] = xy
-    return p

@@ -17,14 +17,14 @@ _SPEED, _SHORTEST_S, _GRIP_S = 0.43, 0.45, 0.32
 _LOW, _HIGH = 0.15, 0.32
 _PICK_Z, _PLACE_Z = 0.012, 0.016
 _OPEN, _SHUT = 0.040, 0.012
-_KEEP_AWAY = 0.07
+_KEEP_AWAY, _TOO_NEAR = 0.07, 0.01
 _LAG = 0.10
 _FADE_S = 0.7
 
 
 class ScriptedTeleoperator:
-    """A Teleoperator (16 rows at 20 Hz). `clumsy` takes the decoy instead of the cube. It waits for a held-back arm, goes over an obstacle
-    in its way, waits where it can't, and grasps again what it lost."""
+    """A Teleoperator (16 rows at 20 Hz). `clumsy` takes the decoy instead of the cube. It waits for a held-back arm, goes over
+    an obstacle in its way, waits where it can't, and grasps again what it lost."""
 
     def __init__(
         self, spec: RobotSpec, truth: Callable[[], Truth], joints: Callable[[], JointState], seed: int, clumsy: bool
@@ -122,9 +122,10 @@ class ScriptedTeleoperator:
         return float(np.linalg.norm(self._plan.at(self._t_s)[:2] - truth.goal_p[:2])) < 0.05 and self._t_s > self._lifted_s
 
     def _blocked(self, rows: Array, truth: Truth) -> bool:
-        """The obstacle is nearer than `_KEEP_AWAY` to the arm somewhere ahead, and going on does not take the arm away from it."""
+        """The obstacle is nearer than `_KEEP_AWAY` to the arm somewhere ahead, and going on does not lead away from it."""
         away = [sphere_clearance(self._reach.kinematics, q, truth.obstacle_p, truth.obstacle_radius) for q in rows[::3]]
-        return min(away) < _KEEP_AWAY and away[-1] < away[0] + 1e-3 if min(away) >= 0.01 else True
+        leaving = away[-1] > away[0] + 1e-3 and min(away) >= _TOO_NEAR
+        return min(away) < _KEEP_AWAY and not leaving
 
     def _begin(self, truth: Truth, joints: JointState, route_z: float, velocity: Array) -> None:
         """A new plan from where the hand is to the goal, by way of the cube unless the hand holds it."""

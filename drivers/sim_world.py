@@ -19,6 +19,7 @@ from robot_stack.robot import CameraSpec, RobotSpec
 from robot_stack.types import Array, CameraFrame, Image, JointCommand, JointState, lock
 
 _RELEASED_M = 0.006
+_FOLLOWING_MAX = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,8 +117,13 @@ class SimWorld:
         self._t_ns += max(dt_ns, 0)
 
     def send(self, command: JointCommand) -> None:
-        """Give the drives `command`. Raises DriverError when it is non-finite or of the wrong length; never clamps."""
+        """Give the drives `command`. Raises DriverError when it is non-finite or of the wrong length; never clamps.
+
+        As real drives trip on a following error, these do not follow a command 0.3 rad (or m) or more from where they are.
+        """
         check_command(command, self.spec)
+        if np.abs(command.q - self._q()).max() >= _FOLLOWING_MAX:
+            return
         self._data.ctrl[0::2] = command.q
         self._data.ctrl[1::2] = 0.0 if command.qd is None else command.qd
         self._commanded_ns: int | None = self._t_ns

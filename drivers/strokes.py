@@ -33,7 +33,7 @@ class StrokePlan:
     end_s: float = 0.0
 
     def to(self, target: Array, duration_s: float, overlap: float = 0.0) -> None:
-        """Append a stroke to `target` (D,) that begins `overlap` (share of the last stroke's duration) before the last one ends."""
+        """Append a stroke to `target` (D,) that begins `overlap` (share of its duration) before the last one ends."""
         delta = target - self.goal
         start_s = self.end_s - overlap * (self.strokes[-1].duration_s if self.strokes else 0.0)
         self.strokes.append(Stroke(start_s, duration_s, delta))
