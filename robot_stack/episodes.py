@@ -1,7 +1,7 @@
 """`robot-stack run` and `record`: the graph of processes, and one log for each episode. Leaving early stops the arm first."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Ended:
         return f"{how}; log {self.log} ({self.recorder})"
 
 
-def run(command: RunCommand | RecordCommand) -> Iterator[Ended]:
+def run(command: RunCommand | RecordCommand) -> Generator[Ended]:
     """Start the graph, play `run.episodes` one after the other, stop the graph; yields each episode as it ends."""
     _check_scenarios(command.run.episodes)
     with Graph.start(command) as graph:

@@ -34,9 +34,10 @@ class SafetySettings:
 
 @dataclass(frozen=True)
 class MonitorSettings:
-    """The failure monitor. `model`: directory of its ONNX network ("" = model-free signals only); `alpha`: bound on the missed-failure rate.
+    """The failure monitor. `model`: directory of its ONNX network ("" = model-free signals only).
 
-    Grey levels are 0..255: darker on average than `dark_level`, or more than `bright_share` of pixels above `bright_level`, is an alarm.
+    `alpha`: bound on the missed-failure rate, held with `confidence`. Grey levels are 0..255: darker on average than `dark_level`,
+    or more than `bright_share` of pixels above `bright_level`, is an alarm.
     `train_*` shape the training: pixels of the downsampled side, channels, gradient steps, pictures a batch, share held out.
     """
 
@@ -213,7 +214,7 @@ class DemoSettings:
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """The tabletop task of the simulated world, m and s. Areas are (x_min, x_max, y_min, y_max) of object centres in the world frame."""
+    """The tabletop task of the simulated world, m and s. Areas are (x_min, x_max, y_min, y_max) of object centres, world frame."""
 
     instruction: str = "Put the yellow cube on the green disc."
     cube_size: float = 0.036
