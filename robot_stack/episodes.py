@@ -29,7 +29,7 @@ class Ended:
         result = {True: "success", False: "no success", None: "ended"}[self.success]
         near = "" if self.clearance is None else f", nearest {1e3 * self.clearance:.0f} mm to the obstacle"
         how = f"{self.scenario}: {result} after {self.duration_s:.1f} s in mode {self.mode.value}{near}"
-        return f"{how}; log {self.log} ({self.recorder})"
+        return f"{how}; {self.recorder}"
 
 
 def run(command: RunCommand | RecordCommand) -> Generator[Ended]:

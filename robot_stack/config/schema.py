@@ -36,7 +36,7 @@ class SafetySettings:
 class MonitorSettings:
     """The failure monitor. `model`: directory of its ONNX network ("" = model-free signals only).
 
-    `alpha`: bound on the missed-failure rate, held with `confidence`. Grey levels are 0..255: darker on average than `dark_level`,
+    `alpha`: bound on the missed-failure rate, held with `confidence`. Grey levels (0..255) darker on average than `dark_level`,
     or more than `bright_share` of pixels above `bright_level`, is an alarm.
     `train_*` shape the training: pixels of the downsampled side, channels, gradient steps, pictures a batch, share held out.
     """
@@ -214,7 +214,7 @@ class DemoSettings:
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """The tabletop task of the simulated world, m and s. Areas are (x_min, x_max, y_min, y_max) of object centres, world frame."""
+    """The tabletop task of the simulated world, m and s. Areas: (x_min, x_max, y_min, y_max) of object centres, world frame."""
 
     instruction: str = "Put the yellow cube on the green disc."
     cube_size: float = 0.036
