@@ -124,8 +124,8 @@ def usable(joints: JointState, num_joints: int) -> bool:
 
 def known(hazards: Hazards) -> bool:
     """True when every figure of every hazard is a sane number, and no radius, sigma or speed is negative."""
-    sizes = np.stack((hazards.radius, hazards.sigma, hazards.speed_max))
-    return bool((np.abs(hazards.p_W) < ABSURD).all() and (sizes < ABSURD).all() and (sizes >= 0.0).all())
+    sizes = np.concatenate((hazards.radius, hazards.sigma, hazards.speed_max))
+    return bool(((sizes >= 0.0) & (sizes < ABSURD)).all() and (np.abs(hazards.p_W) < ABSURD).all())
 
 
 def _aged(t_ns: int | None, now_ns: int, limit_s: float) -> bool:

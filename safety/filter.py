@@ -27,7 +27,6 @@ from robot_stack.errors import ContractError
 from robot_stack.interfaces import Situation
 from robot_stack.robot import RobotSpec
 from robot_stack.types import (
-    ARMED,
     Array,
     Decision,
     JointCommand,
@@ -84,7 +83,8 @@ class Filter:
         motion = self._motion(situation)
         hazards = situation.hazards if situation.hazards is not None and known(situation.hazards) else None
         scene = self._constraints.at(motion.q, hazards, now_ns, motion.box.lower, motion.box.upper)
-        refused = self._refuse(wish, situation, motion, now_ns)
+        unknown = situation.hazards is not None and hazards is None and self._settings.use_filter
+        refused = self._refuse(wish, situation, motion, unknown, now_ns)
         if wish is None or refused:
             decision = Decision.STOP if situation.mode is Mode.STOP else Decision.HOLD
             answer = Answer(self._still(situation, motion, refused), decision, refused)
@@ -110,8 +110,10 @@ class Filter:
         """True when the arm is not where it was sent: blocked, pushed, or its sensor jumps."""
         return bool((np.abs(joints.q - q)[self._arm] > self._settings.tracking_limit).any())
 
-    def _refuse(self, wish: JointCommand | None, situation: Situation, motion: Motion, now_ns: int) -> tuple[Violation, ...]:
-        """Why `wish` is not followed at all; empty: it is graded."""
+    def _refuse(
+        self, wish: JointCommand | None, situation: Situation, motion: Motion, unknown: bool, now_ns: int
+    ) -> tuple[Violation, ...]:
+        """Why `wish` is not followed at all (`unknown`: the hazards are not numbers); empty: it is graded."""
         if situation.mode in _STILL:
             return (Violation(_STILL[situation.mode]),)
         if situation.mode is Mode.FALLBACK and fallback_silent(situation, now_ns, self._settings):
@@ -122,15 +124,15 @@ class Filter:
             return (Violation(Reason.CHUNK_JOINTS, float(wish.q.size - self._num_joints)),)
         if not np.isfinite(wish.q).all() or (wish.qd is not None and not np.isfinite(wish.qd).all()):
             return (Violation(Reason.NOT_FINITE),)
-        if situation.hazards is not None and self._settings.use_filter and not known(situation.hazards):
+        if unknown:
             return (Violation(Reason.HAZARDS_STALE),)
         if situation.joints is not None and usable(situation.joints, self._num_joints) and self._lost(motion.q, situation.joints):
             return (Violation(Reason.TRACKING, float(np.abs(situation.joints.q - motion.q)[self._arm].max())),)
         return ()
 
     def _still(self, situation: Situation, motion: Motion, refused: tuple[Violation, ...]) -> Array:
-        """Brake; but where the arm is blocked while armed, walk the command back to where the arm is, within all limits."""
-        if situation.joints is None or not any(v.reason is Reason.TRACKING for v in refused) or situation.mode not in ARMED:
+        """Brake; but where the arm is blocked, walk the command back to where the arm is, within all limits."""
+        if situation.joints is None or not any(v.reason is Reason.TRACKING for v in refused):
             return motion.braked
         back = self._settings.tracking_gain * (situation.joints.q - motion.q)
         back[self._grip] = 0.0

@@ -47,9 +47,16 @@ class JointLimits:
         n = np.floor((np.sqrt(1.0 + 8.0 * d / self.change) - 1.0) * 0.5)
         return np.asarray((d + self.change * (0.5 * n * (n + 1.0))) / (n + 1.0))
 
+    def _gaps(self, q: Array) -> Array:
+        """What is left to the lower and to the upper limit at `q` (J,): (2, J)."""
+        gaps = np.empty((2, q.size))
+        np.subtract(q, self._inner_min, out=gaps[0])
+        np.subtract(self._inner_max, q, out=gaps[1])
+        return gaps
+
     def box(self, q: Array, v: Array) -> Box:
         """Bounds on the next velocity at position `q` (J,) moving with `v` (J,): the last command, or from `settle`."""
-        stop = self.stop_speed(np.stack([q - self._inner_min, self._inner_max - q]))
+        stop = self.stop_speed(self._gaps(q))
         stop_lower, stop_upper = np.maximum(-stop[0], -self.qd_max), np.minimum(stop[1], self.qd_max)
         lower = np.minimum(np.maximum(v - self.change, stop_lower), stop_upper)
         upper = np.minimum(np.maximum(v + self.change, stop_lower), stop_upper)
@@ -59,7 +66,7 @@ class JointLimits:
         """The nearest state (q, v) from which no limit need be broken: where commands start from a measured one (J,), (J,)."""
         q = np.minimum(np.maximum(q, self.q_min), self.q_max)
         v = np.where(np.isfinite(v), v, 0.0)
-        stop = self.stop_speed(np.stack([q - self._inner_min, self._inner_max - q]))
+        stop = self.stop_speed(self._gaps(q))
         return q, np.minimum(np.maximum(v, -np.minimum(stop[0], self.qd_max)), np.minimum(stop[1], self.qd_max))
 
     def keep(self, q: Array, u: Array, v: Array) -> bool:

@@ -1,0 +1,115 @@
+"""What one safety check costs: the whole `SafetyLayer.check` of sim_arm in a closed loop, and its QP against quadprog.
+
+An ideal arm follows a waving chunk past a moving sphere, so that rows become active, are slowed for and projected as on a robot.
+Unit: microseconds of one tick, kinematics, rows, learned barrier and QP together. The samples are replayed in one process, with
+the barrier, without it and without constraint rows interleaved.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import quadprog
+from safetensors.numpy import save_file
+
+from benchmarks.harness import Result
+from drivers.robot_file import read_robot
+from robot_stack.config.schema import SafetySettings
+from robot_stack.control import ControlState
+from robot_stack.interfaces import Safety
+from robot_stack.types import Array, Hazards, JointCommand, JointState, Mode, SafeCommand
+from safety.layer import SafetyLayer
+from safety.qp import project
+
+SPEC = read_robot("sim_arm")
+HOME = np.array(SPEC.q_home)
+TICKS = 3_000
+QPS = 2_000
+Tick = tuple[JointCommand, ControlState, int]
+
+
+def ticks(layer: Safety, count: int) -> tuple[list[Tick], Counter[str]]:
+    """Situations of a closed loop of `count` ticks, and how often each grade of the filter was used."""
+    q, v, now, made, grades = HOME, np.zeros(7), 10_000_000_000, [], Counter[str]()
+    for i in range(count):
+        now += SPEC.dt_ns
+        t = i * 0.01
+        wave = np.array(
+            [0.8 * np.sin(t), 0.5 * np.sin(1.3 * t) + 0.3, 0.4 * np.sin(t), 0.1 * np.sin(t), 0.3 * np.sin(t), 0.2, -0.02]
+        )
+        hazards = Hazards(now - 30_000_000, [[0.4, 0.2 * np.sin(0.3 * t), 0.14]], [0.05], [0.005], [0.1])
+        last = SafeCommand(JointCommand(now - SPEC.dt_ns, q, v))
+        state = ControlState(mode=Mode.POLICY, joints=JointState(now, q, v), commanded=last, hazards=hazards)
+        wish = JointCommand(now, HOME + wave, np.zeros(7))
+        verdict = layer.check(wish, state, now)
+        grades[f"{verdict.decision.value}/{verdict.solver}"] += 1
+        made.append((wish, state, now))
+        q, v = verdict.command.q, verdict.command.qd
+    return made, grades
+
+
+def _microseconds(call: Callable[[], object]) -> float:
+    begin = time.perf_counter_ns()
+    call()
+    return (time.perf_counter_ns() - begin) * 1e-3
+
+
+def _barrier(folder: str) -> str:
+    """A barrier file of the size that is trained (2 x 64 tanh), with weights that never bind."""
+    rng, path = np.random.default_rng(0), str(Path(folder) / "barrier.safetensors")
+    sizes = (9, 64, 64, 1)
+    arrays = {f"W{i}": rng.normal(size=sizes[i : i + 2]).astype(np.float32) * 0.05 for i in range(3)}
+    arrays |= {f"b{i}": np.zeros(n, np.float32) for i, n in enumerate(sizes[1:])}
+    save_file(arrays | {"mean": np.zeros(9, np.float32), "std": np.ones(9, np.float32)}, path, metadata={"delta": "-1.0"})
+    return path
+
+
+def check_cost(count: int = TICKS) -> Result:
+    """The whole check with the learned barrier, against the same ticks without it and without the constraint rows."""
+    with TemporaryDirectory() as folder:
+        full = SafetyLayer(SPEC, SafetySettings(barrier=_barrier(folder)))
+    plain, bare = SafetyLayer(SPEC, SafetySettings()), SafetyLayer(SPEC, SafetySettings(use_filter=False))
+    made, grades = ticks(full, count)
+    peers = {"filter": full, "no_barrier": plain, "joint_limits_only": bare}
+    samples: dict[str, list[float]] = {name: [] for name in peers}
+    for wish, state, now in made:
+        for name, layer in peers.items():
+            samples[name].append(_microseconds(lambda: layer.check(wish, state, now)))  # noqa: B023
+    ours = samples.pop("filter")
+    return Result("filter", "us", ours, against=samples, extra={"grades": dict(grades), "joints": 7, "links": len(SPEC.capsules)})
+
+
+def _problems(count: int) -> list[tuple[Array, ...]]:
+    rng, problems = np.random.default_rng(0), []
+    for i in range(count):
+        A = rng.normal(size=(2 + i % 7, 6))
+        inside = rng.uniform(-0.5, 0.5, 6)
+        b = A @ inside - rng.uniform(0.0, 0.5, A.shape[0])
+        problems.append((rng.normal(size=6), np.ones(6), A, b, -np.ones(6), np.ones(6)))
+    return problems
+
+
+def _quadprog(u_ref: Array, weight: Array, A: Array, b: Array, lower: Array, upper: Array) -> Array:
+    G = np.vstack([A, np.eye(6), -np.eye(6)])
+    solution: Array = quadprog.solve_qp(np.diag(weight), weight * u_ref, G.T, np.concatenate([b, lower, -upper]))[0]
+    return solution
+
+
+def qp_cost(count: int = QPS) -> Result:
+    """`project` on feasible problems of 6 joints and 2-8 rows, against quadprog on the same; `extra`: how far apart they are."""
+    ours, theirs, apart, worst = [], [], 0.0, 0.0
+    for problem in _problems(count):
+        ours.append(_microseconds(lambda: project(*problem)))  # noqa: B023
+        theirs.append(_microseconds(lambda: _quadprog(*problem)))  # noqa: B023
+        found = project(*problem)
+        apart = max(apart, float(np.abs(found.u - _quadprog(*problem)).max()))
+        worst = max(worst, found.slack if found.solved else float("inf"))
+    return Result("qp", "us", ours, against={"quadprog": theirs}, extra={"largest_difference": apart, "largest_violation": worst})
+
+
+def main(arguments: Sequence[str] = ()) -> list[Result]:
+    """Both figures."""
+    return [check_cost(), qp_cost()]
