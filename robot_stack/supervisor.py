@@ -120,8 +120,8 @@ class Graph:
         self._logging = False
         return self.operator.stop_log()
 
-    def wait_for(self, condition: Callable[[Step], bool], timeout_s: float, what: str = "", after_ns: int = 0) -> Step:
-        """The first tick later than `after_ns` for which `condition` holds. Raises RobotStackError after `timeout_s`."""
+    def wait_for(self, condition: Callable[[Step], bool], timeout_s: float, what: str = "", after_ns: int | None = None) -> Step:
+        """The first tick later than `after_ns` (None: now) for which `condition` holds. See `Operator.wait_for`."""
         return self.operator.wait_for(condition, timeout_s, what, after_ns)
 
     def kill(self, name: str) -> int:

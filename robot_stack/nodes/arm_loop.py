@@ -103,10 +103,16 @@ class ArmLoop:
         self._read_ns = -1
 
     def tick(self, lateness_ns: int) -> None:
-        """One control tick. A device that is gone is a value (no joints, so STOP); any other exception is the caller's."""
+        """One control tick. A device that is gone is a value (no joints, so STOP); any other exception is the caller's.
+
+        Nothing is decided before the arm has said where it is for the first time.
+        """
+        joints = self._measure()
+        if joints is None and self.state.joints is None:
+            return
         now_ns = time.monotonic_ns()
         question = _newest(self.inbox.asked)
-        inputs = self._inputs(question)
+        inputs = self._inputs(joints, question)
         self.state, step = control_step(self.state, inputs, now_ns, lateness_ns, self._safety)
         try:
             self._arm.send(step.verdict.command)
@@ -135,10 +141,10 @@ class ArmLoop:
             return False
         return True
 
-    def _inputs(self, question: Question | None) -> TickInputs:
+    def _inputs(self, joints: JointState | None, question: Question | None) -> TickInputs:
         chunks = (_newest(self.inbox.teleop_chunk), _newest(self.inbox.policy_chunk))
         return TickInputs(
-            joints=self._measure(),
+            joints=joints,
             chunk=next((c for c in chunks if c is not None and wants(self.state, c)), None),
             fallback=_newest(self.inbox.fallback),
             score=_newest(self.inbox.alarm) or _newest(self.inbox.score),

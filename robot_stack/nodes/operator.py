@@ -28,7 +28,7 @@ from robot_stack.nodes.qos import every
 from robot_stack.types import Request, Step
 
 KEPT_STEPS = 500
-"""How many verdicts wait for a reader: five seconds of them."""
+"""How many verdicts are kept for `wait_for`: five seconds of them."""
 
 
 class Operator:
@@ -40,7 +40,6 @@ class Operator:
         self._node = Node("operator", context=self._context, use_global_arguments=False, start_parameter_services=False)
         self._clients: dict[str, Any] = {}
         self._verdicts: deque[Any] = deque(maxlen=KEPT_STEPS)
-        self._newest: Any = None
         self._arrived = threading.Condition()
         self._node.create_subscription(message_class(VERDICT.type), VERDICT.name, self._take, every(VERDICT))
         self._executor = EventsExecutor(context=self._context)
@@ -91,24 +90,26 @@ class Operator:
 
     def step(self) -> Step | None:
         """The newest verdict, without its chunk; None before the first."""
-        return None if self._newest is None else _step(self._newest)
+        with self._arrived:
+            newest = self._verdicts[-1] if self._verdicts else None
+        return None if newest is None else _step(newest)
 
-    def wait_for(self, condition: Callable[[Step], bool], timeout_s: float, what: str = "", after_ns: int = 0) -> Step:
-        """The first tick later than `after_ns` for which `condition` holds; none is skipped.
+    def wait_for(self, condition: Callable[[Step], bool], timeout_s: float, what: str = "", after_ns: int | None = None) -> Step:
+        """The first tick later than `after_ns` (None: now) for which `condition` holds; none is skipped.
 
-        Raises RobotStackError, naming `what`, after `timeout_s`.
+        `after_ns` may lie up to five seconds back. Raises RobotStackError, naming `what`, after `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
-        newest: Step | None = None
-        with self._arrived:
-            while True:
-                while self._verdicts:
-                    newest = _step(self._verdicts.popleft())
-                    if newest.t_ns > after_ns and condition(newest):
-                        return newest
-                if not self._arrived.wait(deadline - time.monotonic()):
-                    found = _last(newest or self.step())
-                    raise RobotStackError(f"{what or 'the condition'}: not met within {timeout_s:.1f} s; {found}")
+        seen_ns = time.monotonic_ns() if after_ns is None else after_ns
+        while True:
+            for message in self._later(seen_ns, deadline):
+                step = _step(message)
+                seen_ns = step.t_ns
+                if condition(step):
+                    return step
+            if time.monotonic() > deadline:
+                found = _last(self.step())
+                raise RobotStackError(f"{what or 'the condition'}: not met within {timeout_s:.1f} s; {found}")
 
     def close(self) -> None:
         """Leave the graph."""
@@ -119,9 +120,16 @@ class Operator:
 
     def _take(self, message: Any) -> None:
         with self._arrived:
-            self._newest = message
             self._verdicts.append(message)
             self._arrived.notify_all()
+
+    def _later(self, t_ns: int, deadline: float) -> list[Any]:
+        """The verdicts stamped after `t_ns`, waiting for one until `deadline`."""
+        with self._arrived:
+            while not (found := [message for message in self._verdicts if stamp_ns(message) > t_ns]):
+                if not self._arrived.wait(max(0.0, deadline - time.monotonic())):
+                    break
+            return found
 
     def _spin(self) -> None:
         while self._context.ok() and not self._closing.is_set():

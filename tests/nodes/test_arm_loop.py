@@ -162,6 +162,15 @@ def test_an_unplugged_arm_is_said_and_stops_the_loop_without_ending_it(
     assert tick(loop, Request.RESET)[0]
 
 
+def test_nothing_is_decided_before_the_arm_has_said_where_it_is(loop: ArmLoop, arm: ObedientArm, steps: list[Step]) -> None:
+    arm.gone = True
+    loop.tick(0)
+    assert not steps
+    arm.gone = False
+    loop.tick(0)
+    assert len(steps) == 1
+
+
 def test_no_request_answers_for_another(loop: ArmLoop) -> None:
     tick(loop)
     assert tick(loop, Request.STOP)[0]
