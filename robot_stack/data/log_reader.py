@@ -98,6 +98,11 @@ class EpisodeLog:
         return found
 
     @cached_property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that were recorded, in the order in which they first spoke."""
+        return tuple(dict.fromkeys(r.topic for r in self._records() if isinstance(r, Channel)))
+
+    @cached_property
     def summary(self) -> LogSummary:
         """What the recorder counted: messages and drops by topic; empty when the log was cut."""
         ends = [r for r in self._records() if isinstance(r, Metadata) and r.name == END]
