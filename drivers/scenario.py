@@ -26,16 +26,21 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A name, what the obstacle does (None: stands aside) and faults with the episode time (s) each begins."""
+    """A name, what the obstacle does (None: stands aside) and faults with the episode time (s) each begins.
+
+    From `chase_s` (None: never) the obstacle goes for the hand and does not stop short: close calls, for training and trials.
+    """
 
     name: str
     visit: Visit | None = None
+    chase_s: float | None = None
     faults: tuple[tuple[float, Fault], ...] = ()
 
 
 _ALL = (
     Scenario("nominal"),
     Scenario("obstacle", visit=Visit()),
+    Scenario("chase", chase_s=1.0),
     Scenario("frozen", faults=((2.0, Fault(FaultKind.FREEZE, "scene")),)),
     Scenario("dimmed", faults=((1.0, Fault(FaultKind.DIM, "", 0.12)),)),
     Scenario("noise", faults=((0.5, Fault(FaultKind.JOINT_NOISE, amount=0.004)),)),
@@ -48,6 +53,9 @@ def drive(scenario: Scenario, world: SimWorld, t_s: float) -> None:
     for begin_s, fault in scenario.faults:
         if t_s >= begin_s:
             world.apply(fault)
+    if scenario.chase_s is not None and t_s >= scenario.chase_s:
+        truth = world.truth()
+        world.send_obstacle(_at((truth.tip_p[0], truth.tip_p[1]), truth), world.task.obstacle_speed)
     if scenario.visit is not None and t_s >= scenario.visit.begin_s:
         _visit(scenario.visit, world, t_s)
 
