@@ -9,8 +9,9 @@ copy of the untrained network, standardised over the data, is added: what was ne
 
 Where this differs from the authors' code: our features are not a pi0 hidden state of unit scale, so they are divided by
 their root mean square inside the module (one scalar, a buffer; centring them as well was tried and is wrong: it moves the
-commonest mode to the origin, where the first LayerNorm leaves only the direction of noise); the prior runs without dropout (theirs has it live while training); batches are not
-accumulated in pairs; width 96 (theirs 1536), batch 256 (512) and 12 epochs (16) are settings sized for one CPU core.
+commonest mode to the origin, where the first LayerNorm leaves only the direction of noise). The prior runs without dropout
+(theirs has it live while training). Batches are not accumulated in pairs. Width 96 (theirs 1536), batch 256 (512) and
+12 epochs (16) are settings sized for one CPU core.
 """
 
 import copy
