@@ -22,9 +22,9 @@ def replay(command: ReplayCommand) -> str:
 
 def report(command: ReportCommand) -> Path:
     """Write the HTML report of the logs in a folder; returns the file."""
-    from robot_stack.replay.report import write_report
+    from robot_stack.replay.report import report_on_logs
 
-    return write_report([read_log(path) for path in _logs(Path(command.log))], Path(command.out))
+    return report_on_logs(_logs(Path(command.log)), Path(command.out))
 
 
 def _replay_logs(folder: Path) -> str:

@@ -25,7 +25,8 @@ class Episode:
 
     def __post_init__(self) -> None:
         shape = (len(self.q), len(self.joint_names))
-        lengths = {"q": len(self.q)} | {name: len(v) for name, v in [*self.images.items(), *self.columns.items()]}
+        lengths = {"q": len(self.q)} | {name: len(v) for name, v in self.images.items()}
+        lengths |= {name: len(v) for name, v in self.columns.items()}
         if self.q.shape != shape or self.action.shape != shape:
             raise ContractError(f"episode {self.name}: found q {self.q.shape}, action {self.action.shape}, allowed both {shape}")
         if len(set(lengths.values())) != 1:

@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 
 from robot_stack.data.log import read_log
-from robot_stack.errors import DataError
+from robot_stack.errors import DataError, RobotStackError
 from robot_stack.replay import plots
 from robot_stack.replay.verdicts import replay_verdicts, safety_of
 from robot_stack.replay.views import EpisodeView, episode_view
@@ -57,28 +57,36 @@ class Contents:
     notes: Sequence[str] = ()
 
 
-def write_report(contents: Contents, folder: Path) -> Path:
-    """Write report.html and report.json into `folder`, made if absent; the path of the page. Raises DataError if it can't."""
-    page = folder / "report.html"
+def write_report(contents: Contents, out: Path) -> Path:
+    """Write the page to `out` (a .html file, or a folder for report.html) and the figures beside it as .json; returns the page.
+
+    Raises DataError when that cannot be written.
+    """
+    page = out if out.suffix == ".html" else out / "report.html"
+    text = json.dumps(figures(contents), indent=2, allow_nan=False) + "\n"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(render(contents), encoding="utf-8")
-        (folder / "report.json").write_text(json.dumps(figures(contents), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        page.with_suffix(".json").write_text(text, encoding="utf-8")
     except OSError as error:
-        raise DataError(f"report {folder}: {error.strerror}; name a folder that can be written to") from error
+        raise DataError(f"report {page}: {error.strerror}; name a folder that can be written to") from error
     return page
 
 
-def report_on_logs(logs: Sequence[Path], folder: Path, title: str = "Recorded episodes", replay: bool = True) -> Path:
-    """Report on `logs` alone: what is in them, and (`replay`) whether today's code comes to the same verdicts.
+def report_on_logs(logs: Sequence[Path], out: Path, title: str = "Recorded episodes") -> Path:
+    """Report on `logs` alone: what is in them, and whether today's code comes to the same verdicts. Returns the page.
 
-    Raises DataError or ConfigError naming the log that cannot be read or replayed.
+    A log that can be read but not replayed is shown with a note. Raises DataError naming the log that cannot be read.
     """
-    views = []
+    views, notes = [], []
     for path in logs:
-        log = read_log(path)
-        views.append(episode_view(log, replay_verdicts(log, safety_of(log)) if replay else None))
-    return write_report(Contents(title, views), folder)
+        log, replay = read_log(path), None
+        try:
+            replay = replay_verdicts(log, safety_of(log))
+        except RobotStackError as error:
+            notes.append(f"{log.name} was not replayed: {error}")
+        views.append(episode_view(log, replay))
+    return write_report(Contents(title, views, notes=notes), out)
 
 
 def latencies(contents: Contents) -> list[Latency]:

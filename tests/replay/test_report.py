@@ -43,6 +43,16 @@ def test_a_report_from_a_log_alone_says_how_it_went_and_that_it_replays(tmp_path
     assert episode["reasons"]["fallback_too_long"] == 1
 
 
+def test_a_log_that_cannot_be_replayed_is_shown_with_a_note(tmp_path):
+    log = read_log(GOLDEN)
+    with LogWriter(tmp_path / "bare", LogMetadata("sim_arm", log.metadata.joint_names)) as copy:
+        for raw in log.messages():
+            copy.write(raw.topic, raw.t_ns, raw.data)
+    page = report_on_logs([tmp_path / "bare"], tmp_path / "bare.html")
+    assert page == tmp_path / "bare.html" and page.with_suffix(".json").is_file()
+    assert "bare was not replayed" in page.read_text()
+
+
 def test_the_page_needs_no_other_file(view):
     page = render(Contents("One file", [view]))
     links = re.findall(r'(?:src|href)="([^"]{1,40})', page) + re.findall(r"url\(([^)]{1,40})", page)
