@@ -55,7 +55,8 @@ def drive(scenario: Scenario, world: SimWorld, t_s: float) -> None:
             world.apply(fault)
     if scenario.chase_s is not None and t_s >= scenario.chase_s:
         truth = world.truth()
-        world.send_obstacle(_at((truth.tip_p[0], truth.tip_p[1]), truth), world.task.obstacle_speed)
+        hand = np.array([*truth.tip_p[:2], truth.obstacle_p[2]])
+        world.send_obstacle(hand, world.task.obstacle_speed)
     if scenario.visit is not None and t_s >= scenario.visit.begin_s:
         _visit(scenario.visit, world, t_s)
 

@@ -11,6 +11,7 @@ import json
 import mmap
 import os
 import struct
+import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ FOLDER = Path("/dev/shm")
 _HEAD = struct.Struct("<QI4x")
 _TRIES = 200
 _ALIGN = 64
+_YOUNG_S = 60.0
 
 
 class Block:
@@ -76,6 +78,7 @@ class SharedFile:
         path = FOLDER / f"robot_stack.{name}"
         if path.exists() and not _is_free(path):
             raise DriverError(f"world {name}: already running; choose another name or stop it first")
+        _sweep()
         blocks, end = {}, 1 << 16
         for block, size in sizes.items():
             blocks[block] = [end, size]
@@ -118,7 +121,7 @@ class SharedFile:
 
     def alive(self) -> bool:
         """The owner's process still runs."""
-        return self._descriptor >= 0 and not _try_lock(self._descriptor)
+        return self._descriptor >= 0 and (self._owner or not _try_lock(self._descriptor))
 
     def close(self) -> None:
         """Let go of it; the owner also removes the file. Closing twice is allowed."""
@@ -140,6 +143,16 @@ def _try_lock(descriptor: int) -> bool:
         return False
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     return True
+
+
+def _sweep() -> None:
+    """Remove what killed owners left behind. Young files stay: their owner may be about to lock them."""
+    for path in FOLDER.glob("robot_stack.*"):
+        try:
+            if time.time() - path.stat().st_mtime > _YOUNG_S and _is_free(path):
+                path.unlink()
+        except OSError:
+            continue
 
 
 def _is_free(path: Path) -> bool:
