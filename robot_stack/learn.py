@@ -26,6 +26,8 @@ def export(command: ExportCommand) -> Path:
 
     Parity is measured on the episodes the training kept out (on all, when it kept none out).
     """
+    import torch
+
     from policies.checkpoint import load_checkpoint
     from policies.export import export_bundle
     from policies.features import features_of
@@ -33,6 +35,7 @@ def export(command: ExportCommand) -> Path:
 
     checkpoint = Path(command.checkpoint)
     card = load_checkpoint(checkpoint)[1]
+    torch.set_num_threads(max(1, card.train.threads))
     sizes = {size for _, size in card.cameras}
     episodes = load_episodes(Path(command.dataset), card.settings.rate_hz, sizes.pop() if len(sizes) == 1 else None)
     kept = episodes[: len(episodes) - card.train.holdout]

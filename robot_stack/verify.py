@@ -1,20 +1,21 @@
 """`robot-stack replay` and `report`: what was recorded, against today's code."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from robot_stack.config.commands import ReplayCommand, ReportCommand
-from robot_stack.data.log_reader import read_log
+from robot_stack.data.log_reader import EpisodeLog, read_log
 from robot_stack.errors import ConfigError, DataError, ReplayMismatch
 from robot_stack.learn import load_episodes, log_folders
 from robot_stack.replay.verdicts import Report, replay_verdicts, safety_of
 
 
 def replay(command: ReplayCommand) -> str:
-    """What came out, as text. Raises ReplayMismatch when a verdict differs from the recorded one, DataError without logs."""
+    """What came out, as text. Raises ReplayMismatch when a verdict, or with `bundle` a chunk, differs from the recorded one."""
     if command.log:
-        return _replay_logs(Path(command.log))
+        return _replay_logs(Path(command.log), command.bundle)
     if command.dataset and command.bundle:
         return _replay_dataset(command)
     raise ConfigError("replay: found neither log nor dataset and bundle; next: robot-stack replay log=FOLDER")
@@ -27,20 +28,28 @@ def report(command: ReportCommand) -> Path:
     return report_on_logs(_logs(Path(command.log)), Path(command.out))
 
 
-def _replay_logs(folder: Path) -> str:
-    reports = [_replayed(path) for path in _logs(folder)]
-    text = "\n".join(_line(one) for one in reports)
-    if not all(one.ok for one in reports):
-        raise ReplayMismatch(f"{sum(not one.ok for one in reports)} of {len(reports)} logs differ\n{text}")
+def _replay_logs(folder: Path, bundle: str) -> str:
+    found = [line for path in _logs(folder) for line in _replayed(read_log(path), bundle)]
+    text = "\n".join(said for _, said in found)
+    if not all(same for same, _ in found):
+        raise ReplayMismatch(f"{sum(not same for same, _ in found)} of {len(found)} replays differ\n{text}")
     return text
 
 
-def _replayed(path: Path) -> Report:
-    log = read_log(path)
-    return replay_verdicts(log, safety_of(log))
+def _replayed(log: EpisodeLog, bundle: str) -> Iterator[tuple[bool, str]]:
+    """Each depth of replay of `log`: did it come out the same, and how to say so."""
+    verdicts = replay_verdicts(log, safety_of(log))
+    yield verdicts.ok, _verdict_line(verdicts)
+    if bundle:
+        from policies.onnx_policy import OnnxPolicy
+        from robot_stack.replay.chunks import replay_chunks
+
+        chunks = replay_chunks(log, OnnxPolicy(bundle, joint_names=log.metadata.joint_names))
+        worst = f"worst {chunks.worst:.1e} rad, allowed {chunks.tolerance:.0e}"
+        yield chunks.ok, f"{chunks.log}: {len(chunks.chunks)} chunks decided again, {chunks.skipped} skipped, {worst}"
 
 
-def _line(one: Report) -> str:
+def _verdict_line(one: Report) -> str:
     modes = ", ".join(f"{mode} {count}" for mode, count in one.modes.items())
     result = "bit-equal" if one.ok else f"DIFFERENT: {one.first or 'no tick to compare'}"
     return f"{one.log}: {one.equal} of {one.ticks} verdicts {result} (ticks: {modes})"

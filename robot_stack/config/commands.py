@@ -71,8 +71,11 @@ class ExportCommand:
 
 @dataclass(frozen=True)
 class ReplayCommand:
-    """Replay a `log` (verdicts must be bit-equal), or a `dataset` through a `bundle` (the chunk error on every `stride`-th
-    sample of the last `holdout` episodes; table and picture go to `out`)."""
+    """Replay a `log`: verdicts must be bit-equal and, with the `bundle` that was recorded, its chunks the same.
+
+    Or a `dataset` through a `bundle`: the chunk error on every `stride`-th sample of the last `holdout` episodes; table and
+    picture go to `out`.
+    """
 
     log: str = ""
     dataset: str = ""
