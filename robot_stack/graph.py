@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 PACKAGE = "robot_stack"
 ARM_NODE = "arm_node"
 RECORDER_NODE = "recorder_node"
+TELEOP_NODE = "teleop_node"
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
 JOINT_TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
@@ -86,7 +87,7 @@ POLICY_CHUNK = Topic(
     "/policy/chunk", JOINT_TRAJECTORY, "policy_node", True, 1, 20, "reliable: few, each matters; only the newest may move the arm"
 )
 TELEOP_CHUNK = Topic(
-    "/teleop/chunk", JOINT_TRAJECTORY, "teleop_node", True, 1, 20, "reliable: as for a policy, a human passes the same door"
+    "/teleop/chunk", JOINT_TRAJECTORY, TELEOP_NODE, True, 1, 20, "reliable: as for a policy, a human passes the same door"
 )
 POLICY_CHOICE = Topic("/policy/choice", JOINT_STATE, "policy_node", True, 1, 20, "reliable: few and small, for the log alone")
 FALLBACK_COMMAND = Topic(
@@ -118,7 +119,7 @@ def describe(config: str, cameras: Sequence[str], world: Process | None = None, 
 
     `world` None: the hardware is real. `human`: teleop_node in the place of policy_node.
     """
-    driver = node("teleop_node", "teleop_node", config) if human else node("policy_node", "policy_node", config, nice=5)
+    driver = node(TELEOP_NODE, "teleop_node", config) if human else node("policy_node", "policy_node", config, nice=5)
     nodes = (
         *(node(camera_node(camera), "camera_node", config, camera=camera) for camera in cameras),
         node("fallback_node", "fallback_node", config),

@@ -24,7 +24,7 @@ from robot_stack.bringup import Bringup, prepare
 from robot_stack.config.commands import RecordCommand, RunCommand
 from robot_stack.domain import DomainLease, lease_domain
 from robot_stack.errors import RobotStackError
-from robot_stack.graph import ARM_NODE, RECORDER_NODE
+from robot_stack.graph import ARM_NODE, RECORDER_NODE, TELEOP_NODE
 from robot_stack.nodes.operator import Operator
 from robot_stack.processes import ProcessGroup
 from robot_stack.types import Mode, Request, Step
@@ -84,8 +84,13 @@ class Graph:
         return self._director
 
     def arm(self, request: Request = Request.ARM_POLICY, timeout_s: float = 10.0) -> Step:
-        """Hand the arm to the policy (or ARM_TELEOP), asking again while something is lacking; RobotStackError names what."""
+        """Hand the arm to the policy (or ARM_TELEOP), asking again while something is lacking; RobotStackError names what.
+
+        A human takes up the device anew: a script that plays one begins its job from the start.
+        """
         wanted = Mode.TELEOP if request is Request.ARM_TELEOP else Mode.POLICY
+        if request is Request.ARM_TELEOP:
+            self.operator.restart(TELEOP_NODE)
         deadline = time.monotonic() + timeout_s
         while True:
             asked_ns = time.monotonic_ns()

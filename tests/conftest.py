@@ -12,7 +12,7 @@ import pytest
 
 import policies
 from robot_stack.build import load_robot
-from robot_stack.config.commands import RunCommand
+from robot_stack.config.commands import RecordCommand, RunCommand
 from robot_stack.config.load import load
 from robot_stack.config.schema import PolicySettings, TaskSettings, TrainSettings
 from robot_stack.data.episode import Episode
@@ -53,10 +53,11 @@ def start_graph(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
     What no test measures gets seconds of patience, because processes of a busy test machine may be late by that much.
     """
 
-    def start(*overrides: str) -> "Graph":
+    def start(*overrides: str, human: bool = False) -> "Graph":
         from robot_stack.supervisor import Graph
 
-        command = load(RunCommand, [f"bundle={bundle}", *PATIENT, *overrides])
+        asked = [*PATIENT, *overrides]
+        command = load(RecordCommand, asked) if human else load(RunCommand, [f"bundle={bundle}", *asked])
         return Graph.start(command, tmp_path_factory.mktemp("graph"))
 
     return start

@@ -84,6 +84,13 @@ class Operator:
         request = ChangeState.Request(transition=Transition(id=transition))
         return bool(self._call(ChangeState, f"/{node}/change_state", request, timeout_s).success)
 
+    def restart(self, node: str, timeout_s: float = 10.0) -> None:
+        """Deactivate and activate `node` again. Raises RobotStackError when it refuses."""
+        for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
+            if not self.change_state(node, transition, timeout_s):
+                state = self.lifecycle_state(node, timeout_s)
+                raise RobotStackError(f"{node}: refused a restart, it is {state}; look at its log")
+
     def silent_topics(self, topics: Iterable[Topic]) -> list[str]:
         """Those of `topics` that nobody publishes, as far as this node has heard."""
         return [topic.name for topic in topics if not self._node.count_publishers(topic.name)]

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
 
 from robot_stack.data.log import read_log
+from robot_stack.graph import ARM_NODE
 from robot_stack.supervisor import Graph
 from robot_stack.types import Decision, Mode, Reason, Request, Step
 
@@ -71,3 +73,24 @@ def test_a_killed_world_stops_the_arm_and_a_killed_recorder_leaves_a_readable_lo
     assert not log.complete
     stopped_in_log = first(steps, lambda step: step.verdict.mode is Mode.STOP)
     assert killed_ns <= stopped_in_log.t_ns <= killed_ns + WITHIN_NS
+
+
+def test_a_human_moves_the_arm_through_the_same_door_and_an_arm_node_asked_to_end_brings_it_to_rest(
+    start_graph: Callable[..., Graph], tmp_path: Path
+) -> None:
+    with start_graph(human=True) as graph:
+        graph.start_log(tmp_path / "log")
+        graph.director.reset(3, "nominal")
+        graph.arm(Request.ARM_TELEOP, PATIENCE_S)
+        graph.wait_for(moving, PATIENCE_S, "an arm that moves")
+        graph.processes.stop([ARM_NODE], patience_s=PATIENCE_S)
+        assert graph.processes.dead() == {ARM_NODE: 0}
+        graph.stop_log()
+    steps = list(read_log(tmp_path / "log").steps())
+    assert any(step.verdict.mode is Mode.TELEOP and step.inputs.chunk is not None for step in steps)
+    assert steps[-1].verdict.mode is Mode.DISARMED and not moving(steps[-1])
+
+
+def moving(step: Step) -> bool:
+    command = step.verdict.command
+    return command.qd is not None and bool(np.abs(command.qd).max() > 0.05)

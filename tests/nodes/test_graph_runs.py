@@ -45,7 +45,7 @@ def armed(graph: Graph) -> Graph:
 def wrong_policy(graph: Graph, kind: str) -> Iterator[None]:
     """A second policy that publishes bad chunks for as long as the block runs."""
     command = [sys.executable, str(PUBLISHER), str(graph.directory / "run.yaml"), kind]
-    process = subprocess.Popen(command, env=graph.processes.environment)
+    process = subprocess.Popen(command, env={**graph.processes.environment, "PYTHONPATH": str(PUBLISHER.parents[2])})
     try:
         yield
     finally:
