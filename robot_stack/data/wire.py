@@ -144,9 +144,11 @@ def frame_value(message: Any) -> CameraFrame:
     """The picture in a sensor_msgs/Image; its camera is the frame_id. The pixels are shared with the message."""
     data = np.frombuffer(message.data, np.uint8)
     height, width, step = int(message.height), int(message.width), int(message.step)
-    if message.encoding != "rgb8" or step < 3 * width or data.size != height * step:
+    if message.encoding != "rgb8" or not height * width or step < 3 * width or data.size != height * step:
         found = f"{message.encoding} {height}x{width}, step {step}, {data.size} bytes"
-        raise ContractError(f"image of {message.header.frame_id}: found {found}, allowed rgb8 with height * step bytes")
+        raise ContractError(
+            f"image of {message.header.frame_id}: found {found}, allowed rgb8, not empty, with height * step bytes"
+        )
     rgb = data.reshape(height, step)[:, : 3 * width].reshape(height, width, 3)
     return CameraFrame(message.header.frame_id, stamp_ns(message), rgb)
 
@@ -185,6 +187,9 @@ def _joint_arrays(message: Any, joint_names: Names) -> tuple[Array, Array | None
     said = message.header.frame_id.split()
     arrays = [np.array(a, dtype=np.float64) for a in (message.position, message.velocity, message.effort)]
     meant = [name in said if "q" in said else a.size > 0 for name, a in zip(("q", "qd", "tau"), arrays, strict=True)]
+    sizes = [a.size for a, m in zip(arrays, (True, *meant[1:]), strict=True) if m]
+    if set(sizes) != {len(message.name)}:
+        raise JointNamesError(f"joint state: found arrays of {sizes} for {len(message.name)} names, allowed one number for each")
     return arrays[0], arrays[1] if meant[1] else None, arrays[2] if meant[2] else None
 
 

@@ -4,13 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from robot_stack.data.compare import difference
 from robot_stack.data.rosbags_messages import deserialize_cdr, make, serialize_cdr
 from robot_stack.data.wire import JointNamesError, chunk_key, from_message, to_message, type_of
 from robot_stack.data.wire_step import no_chunk
 from robot_stack.errors import ContractError, DataError
-from robot_stack.types import ActionChunk, Choice, JointState
+from robot_stack.types import ActionChunk, CameraFrame, Choice, JointState
 
 _spec = importlib.util.spec_from_file_location("data_strategies", Path(__file__).with_name("strategies.py"))
 values = importlib.util.module_from_spec(_spec)
@@ -141,6 +142,26 @@ def test_a_score_without_a_threshold_is_refused():
     message = to_message(JointState(1, np.zeros(1), np.zeros(1)), make, ("score",))
     with pytest.raises(ContractError, match="threshold"):
         from_message("/monitor/score", message)
+
+
+@given(st.integers(0, 5), st.integers(0, 5), st.sampled_from(["", "q", "q qd", "q qd tau", "tau"]))
+def test_a_joint_state_of_any_lengths_is_a_value_or_refused(positions, velocities, frame_id):
+    message = to_message(JointState(1, np.zeros(3), np.zeros(3)), make, values.JOINTS)
+    message.header.frame_id = frame_id
+    message.position, message.velocity = np.zeros(positions), np.zeros(velocities)
+    try:
+        command = from_message("/fallback/command", message, values.JOINTS)
+    except ContractError as error:
+        assert "one number for each" in str(error)
+    else:
+        assert command.q.shape == (3,)
+
+
+def test_an_empty_image_is_refused():
+    frame = to_message(CameraFrame("scene", 1, np.zeros((1, 1, 3), np.uint8)), make)
+    frame.height, frame.data = 0, np.zeros(0, np.uint8)
+    with pytest.raises(ContractError, match="not empty"):
+        from_message("/scene/image", frame)
 
 
 def test_a_value_of_the_wrong_number_of_joints_is_not_sent():
