@@ -159,9 +159,9 @@ def _bench(names: Sequence[str]) -> int:
 
 
 def _demo(settings: "commands.DemoCommand") -> int:
-    from robot_stack.demo.main import demo
+    from robot_stack.demo.main import run_demo
 
-    demo(settings)
+    run_demo(settings)
     return 0
 
 

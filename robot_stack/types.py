@@ -7,7 +7,7 @@ nanoseconds of CLOCK_MONOTONIC. J joints, T rows of a chunk, N candidates, F fea
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, NewType
+from typing import Any, NewType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,8 @@ class Reason(Enum):
     STOPPED = "stopped"
 
 
-class Violation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Violation:
     """One reason, how much (the amount beyond the bound, in the unit of that bound) and where (joint, link, or -1)."""
 
     reason: Reason
@@ -95,9 +96,9 @@ class Violation(NamedTuple):
     index: int = -1
 
 
-def lock(value: object, shape: tuple[int | None, ...], name: str, dtype: type = np.float64) -> NDArray[np.generic]:
-    """A read-only array of `dtype` whose shape matches (None = any length). Raises ContractError, naming `name`."""
-    array = np.asarray(value, dtype=dtype)
+def lock(value: Any, shape: tuple[int | None, ...], name: str) -> Array:
+    """A read-only float64 array whose shape matches (None = any length). Raises ContractError, naming `name`."""
+    array: Array = np.asarray(value, dtype=np.float64)
     if array.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
         allowed = tuple("any" if n is None else n for n in shape)
         raise ContractError(f"{name}: found shape {array.shape}, allowed {allowed}")
@@ -136,7 +137,7 @@ def lock_image(rgb: Image, name: str) -> Image:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JointState:
-    """Measured joints, in the order of the robot config: `q` (J,) rad (m for a prismatic gripper), `qd` (J,), `tau` (J,) N m or None."""
+    """Measured joints, in the order of the robot config: `q` (J,) rad (m where prismatic), `qd` (J,), `tau` (J,) N m or None."""
 
     t_ns: int
     q: Array
@@ -179,7 +180,7 @@ class ActionChunk:
     @property
     def t_end_ns(self) -> int:
         """When the last row is due."""
-        return self.t0_ns + (self.q.shape[0] - 1) * self.dt_ns
+        return self.t0_ns + (len(self.q) - 1) * self.dt_ns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,7 +199,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """What a policy decided: the chunk, the index of the winner and the pseudo-counts (N,) of all candidates (None: no selector)."""
+    """What a policy decided: the chunk, the winner's index and the pseudo-counts (N,) of all candidates (None: no selector)."""
 
     chunk: ActionChunk
     winner: int

@@ -51,10 +51,11 @@ class MonitorSettings:
     bright_level: float = 250.0
     bright_share: float = 0.5
     train_pixels: int = 64
-    train_width: int = 12
-    train_steps: int = 500
+    train_width: int = 8
+    train_steps: int = 350
     train_batch: int = 64
     train_lr: float = 2e-3
+    train_rate_hz: float = 5.0
     train_holdout: float = 0.3
 
 
@@ -199,13 +200,15 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """The main job. Shares are of the lock-step demonstrations; `table_seeds` paired seeds a cell of the protections table."""
+    """The main job. Shares are of the lock-step demonstrations; `close_calls` episodes with the obstacle going for the hand;
+    `table_seeds` paired seeds a cell of the protections table."""
 
     root: str = "runs/demo"
     demonstrations: int = 96
     live_demonstrations: int = 3
     clumsy_share: float = 0.2
     obstacle_share: float = 0.25
+    close_calls: int = 24
     camera_hz: float = 10.0
     processes: int = 2
     table_seeds: int = 6

@@ -5,7 +5,7 @@ selector has to live with it. In another share the obstacle moves into the path,
 """
 
 import multiprocessing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from robot_stack.replay.lockstep import Episode, Outcome
 
 FIRST_SEED = 10_000
 """Seeds of demonstrations start here, those of evaluations at 0: no evaluation starts where a demonstration did."""
+
+EPISODE_S = 9.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,22 @@ def plan(setup: Setup, settings: DemoSettings, folder: Path) -> list[Demonstrati
     ]
 
 
+def close_calls(setup: Setup, settings: DemoSettings, folder: Path) -> list[Demonstration]:
+    """Episodes in which the obstacle goes for the hand and no filter keeps it away: what danger looks like."""
+    unfiltered = replace(setup, safety=replace(setup.safety, use_filter=False))
+    first = FIRST_SEED + settings.seed * 1_000 + 500
+    return [
+        Demonstration(unfiltered, folder / f"episode_{i:04d}", first + i, "chase", clumsy=False)
+        for i in range(settings.close_calls)
+    ]
+
+
 def record(demonstration: Demonstration) -> Outcome:
     """Record one demonstration; it ends when the cube is in place, or with the hand's last motion."""
     d = demonstration
     crew = teleoperated(d.setup, d.seed, d.clumsy)
     with recording(d.path, d.setup, d.scenario, {"seed": d.seed, "clumsy": d.clumsy}) as sink:
-        return Episode(crew, SCENARIOS[d.scenario], d.seed, sink).run()
+        return Episode(crew, SCENARIOS[d.scenario], d.seed, sink).run(EPISODE_S)
 
 
 def collect(demonstrations: list[Demonstration], processes: int) -> list[Outcome]:

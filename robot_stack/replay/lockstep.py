@@ -29,7 +29,7 @@ from robot_stack.types import (
     TickInputs,
 )
 from safety.detector import Detector
-from safety.monitor import Monitor
+from safety.monitor import Monitor, MonitorState
 
 Sink = Callable[[str, int, object], None]
 """Where the values of a run go: topic, time (ns), value; `LogWriter.write_value` is one."""
@@ -63,7 +63,10 @@ class Crew:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an episode ended. `clearance` m is the smallest true distance arm-obstacle (< 0: touched); `limited` the share of ticks filtered."""
+    """How an episode ended. `clearance` m is the smallest true distance arm-obstacle (< 0: touched).
+
+    `limited` and `held` are shares of the armed ticks; `fallback_s` and `stop_s` say when those modes were first entered.
+    """
 
     seed: int
     scenario: str
@@ -97,7 +100,7 @@ class Episode:
         self._frames: dict[str, CameraFrame] = {}
         self._pending: list[tuple[int, Choice, ChoiceNote]] = []
         self._scores: list[tuple[int, FailureScore]] = []
-        self._monitor_state = crew.monitor.start() if crew.monitor else None
+        self._monitor_state = MonitorState()
         self._detector_state = crew.detector.start()
         self._hazards: Hazards | None = None
         self._due = {"camera": 0, "monitor": 0, "policy": 0, "teleop": 0}
@@ -153,7 +156,7 @@ class Episode:
     def _is_due(self, what: str, now: int, rate_hz: float) -> bool:
         if now < self._due[what]:
             return False
-        self._due[what] = max(self._due[what], now - NS_PER_S) + round(NS_PER_S / rate_hz) if self._due[what] else now + round(NS_PER_S / rate_hz)
+        self._due[what] = (self._due[what] or now) + round(NS_PER_S / rate_hz)
         return True
 
     def _look(self, now: int) -> None:
@@ -182,7 +185,8 @@ class Episode:
         return chunk
 
     def _decide(self, now: int, policy: Policy) -> None:
-        seen, _, _ = observe(self._frames, self._crew.world.joints(), policy.cameras, now, ObserveLimits(), self._crew.instruction)
+        joints, limits = self._crew.world.joints(), ObserveLimits()
+        seen, _, _ = observe(self._frames, joints, policy.cameras, now, limits, self._crew.instruction)
         if seen is None:
             return
         latency_s = float(self._rng.choice(self._crew.rates.policy_latency_s))

@@ -9,9 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from drivers.scenario import SCENARIOS
-from robot_stack.build import load_robot
-from robot_stack.config.schema import MonitorSettings, SafetySettings, TaskSettings
-from robot_stack.replay.lockstep import Episode, Outcome, Rates, autonomous_crew
+from robot_stack.replay.crew import Setup, autonomous
+from robot_stack.replay.lockstep import Episode, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +33,18 @@ VARIANTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Robot:
-    """Everything a worker process needs to build the robot anew."""
+class Trial:
+    """The robot with all protections, and the policy bundle on trial."""
 
-    robot: str
+    setup: Setup
     bundle: Path
-    task: TaskSettings
-    safety: SafetySettings
-    monitor: MonitorSettings
-    rates: Rates
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One episode of the table."""
 
-    robot: Robot
+    trial: Trial
     variant: Variant
     scenario: str
     seed: int
@@ -92,25 +87,20 @@ def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 def run_job(job: Job) -> Outcome:
     """One episode, in this process, one thread. The policy's noise bank is drawn from the seed, so variants are paired."""
-    robot, variant = job.robot, job.variant
-    crew = autonomous_crew(
-        load_robot(robot.robot),
-        robot.task,
-        replace(robot.safety, use_filter=variant.filter),
-        robot.monitor if variant.monitor else None,
-        robot.bundle,
-        candidates=None if variant.selector else 1,
-        noise_seed=job.seed,
-        rates=robot.rates,
+    setup, variant = job.trial.setup, job.variant
+    setup = replace(
+        setup,
+        safety=replace(setup.safety, use_filter=variant.filter),
+        monitor=setup.monitor if variant.monitor else None,
     )
+    crew = autonomous(setup, job.trial.bundle, candidates=0 if variant.selector else 1, noise_seed=job.seed)
     return Episode(crew, SCENARIOS[job.scenario], job.seed).run()
 
 
-def run_table(robot: Robot, scenarios: Sequence[str], seeds: Sequence[int], processes: int = 2) -> list[tuple[Job, Outcome]]:
+def run_table(trial: Trial, scenarios: Sequence[str], seeds: Sequence[int], processes: int) -> list[tuple[Job, Outcome]]:
     """All episodes of the table, in `processes` processes, with a progress bar. The order of the result is that of the jobs."""
-    jobs = [Job(robot, v, s, seed) for seed in seeds for s in scenarios for v in VARIANTS]
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(processes) as pool:
+    jobs = [Job(trial, variant, scenario, seed) for seed in seeds for scenario in scenarios for variant in VARIANTS]
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
         outcomes = list(tqdm(pool.imap(run_job, jobs), total=len(jobs), desc="protections", unit="episode"))
     return list(zip(jobs, outcomes, strict=True))
 

@@ -1,11 +1,11 @@
-import json
 from pathlib import Path
 
 import pytest
 
-import robot_stack.clock
 from robot_stack.config.schema import DemoSettings
 from robot_stack.demo.cache import stage
+
+CODE = ["robot_stack/clock.py"]
 
 
 def _write(folder: Path) -> None:
@@ -13,21 +13,21 @@ def _write(folder: Path) -> None:
 
 
 def test_a_finished_stage_is_found_again_and_not_made_twice(tmp_path: Path) -> None:
-    first = stage(tmp_path, "x", {"a": 1}, [robot_stack.clock], _write)
-    second = stage(tmp_path, "x", {"a": 1}, [robot_stack.clock], lambda folder: pytest.fail("made twice"))
+    first = stage(tmp_path, "x", {"a": 1}, CODE, _write)
+    second = stage(tmp_path, "x", {"a": 1}, CODE, lambda folder: pytest.fail("made twice"))
     assert (first.fresh, second.fresh) == (True, False)
     assert first.folder == second.folder and (second.folder / "result").read_text() == "made"
 
 
 @pytest.mark.parametrize("inputs", [{"a": 2}, {"a": 1, "settings": DemoSettings(seed=1)}])
 def test_other_inputs_make_another_stage(tmp_path: Path, inputs: object) -> None:
-    first = stage(tmp_path, "x", {"a": 1}, [robot_stack.clock], _write)
-    assert stage(tmp_path, "x", inputs, [robot_stack.clock], _write).folder != first.folder
+    first = stage(tmp_path, "x", {"a": 1}, CODE, _write)
+    assert stage(tmp_path, "x", inputs, CODE, _write).folder != first.folder
 
 
 def test_other_source_code_makes_another_stage(tmp_path: Path) -> None:
-    first = stage(tmp_path, "x", {}, [robot_stack.clock], _write)
-    assert stage(tmp_path, "x", {}, [json], _write).folder != first.folder
+    first = stage(tmp_path, "x", {}, CODE, _write)
+    assert stage(tmp_path, "x", {}, ["robot_stack/types.py"], _write).folder != first.folder
 
 
 def test_a_stage_that_failed_halfway_is_made_again(tmp_path: Path) -> None:
@@ -36,6 +36,6 @@ def test_a_stage_that_failed_halfway_is_made_again(tmp_path: Path) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        stage(tmp_path, "x", {}, [robot_stack.clock], fail)
-    made = stage(tmp_path, "x", {}, [robot_stack.clock], _write)
+        stage(tmp_path, "x", {}, CODE, fail)
+    made = stage(tmp_path, "x", {}, CODE, _write)
     assert made.fresh and not (made.folder / "half").exists()

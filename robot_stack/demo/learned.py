@@ -1,0 +1,98 @@
+"""Everything the demo collects and learns, each as a stage kept under the hash of what it was made from."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from robot_stack.build import load_robot
+from robot_stack.config.commands import DemoCommand
+from robot_stack.demo import live
+from robot_stack.demo.cache import stage
+from robot_stack.demo.collect import close_calls, collect, plan
+from robot_stack.demo.train import Cell, export_with_selector, learn_barrier, learn_monitor, learn_policy
+from robot_stack.replay.crew import Setup
+from robot_stack.replay.lockstep import Rates
+
+CORE = ("robot_stack", "robot_stack/data", "drivers", "safety", "robot_stack/demo/train.py")
+LOCKSTEP = ("robot_stack/replay/lockstep.py", "robot_stack/replay/crew.py", "robot_stack/demo/collect.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Where it all lies."""
+
+    demonstrations: Path
+    barrier: Path
+    policy: Path
+    bundle: Path
+    monitor: Path
+
+
+class School:
+    """Makes the stages of one demo, in order; each says how long it took, or that it was kept."""
+
+    def __init__(self, command: DemoCommand) -> None:
+        self._command = command
+        self._spec = load_robot(command.robot)
+        self._cell = Cell(self._spec, command.task)
+
+    def learn(self) -> Learned:
+        """Every stage, made or kept."""
+        recorded = self._stage("demonstrations", self._setup(), LOCKSTEP, self._collect)
+        live_ones = self._stage("live", [self._command.run, str(recorded)], ("robot_stack/nodes",), self._demonstrate)
+        lessons = (live_ones, recorded / "demonstrations")
+        motions = (recorded / "demonstrations", recorded / "close_calls")
+        barrier = self._stage("barrier", [str(recorded), self._command.vocbf], (), lambda out: self._barrier(motions, out))
+        policy_inputs = [[str(folder) for folder in lessons], self._command.policy, self._command.train]
+        policy = self._stage("policy", policy_inputs, ("policies",), lambda out: self._policy(lessons, out))
+        bundle = self._stage(
+            "bundle", [str(policy), self._command.taco], ("policies",), lambda out: self._bundle(lessons, policy, out)
+        )
+        monitor = self._stage(
+            "monitor", [str(barrier), self._command.monitor], (), lambda out: self._monitor(motions, barrier, out)
+        )
+        return Learned(
+            demonstrations=recorded,
+            barrier=barrier / "barrier.safetensors",
+            policy=policy / "checkpoint",
+            bundle=bundle / "bundle",
+            monitor=monitor / "monitor",
+        )
+
+    def _stage(self, name: str, inputs: object, code: tuple[str, ...], make: Callable[[Path], object]) -> Path:
+        print(f"== {name}", flush=True)
+        begin = time.monotonic()
+        made = stage(Path(self._command.demo.root) / "cache", name, inputs, (*CORE, *code), make)
+        print(f"   {f'{time.monotonic() - begin:.0f} s' if made.fresh else 'kept'}: {made.folder}", flush=True)
+        return made.folder.resolve()
+
+    def _setup(self) -> tuple[Setup, object]:
+        command = self._command
+        rates = Rates(camera_hz=command.demo.camera_hz, monitor_hz=command.demo.camera_hz)
+        return Setup(self._spec, command.task, command.safety, command.monitor, command.detector, rates), command.demo
+
+    def _collect(self, out: Path) -> None:
+        setup, demo = self._setup()[0], self._command.demo
+        outcomes = collect(plan(setup, demo, out / "demonstrations"), demo.processes)
+        print(f"   {sum(o.success for o in outcomes)} of {len(outcomes)} demonstrations put the cube on the disc", flush=True)
+        collect(close_calls(setup, demo, out / "close_calls"), demo.processes)
+
+    def _demonstrate(self, out: Path) -> None:
+        live.demonstrate(self._command, out)
+
+    def _barrier(self, motions: tuple[Path, ...], out: Path) -> None:
+        learn_barrier(self._cell, motions, self._command.vocbf, self._command.demo.seed, out / "barrier.safetensors")
+
+    def _policy(self, lessons: tuple[Path, ...], out: Path) -> None:
+        learn_policy(self._cell, lessons, self._command.policy, self._command.train, out / "checkpoint")
+
+    def _bundle(self, lessons: tuple[Path, ...], policy: Path, out: Path) -> None:
+        command = self._command
+        export_with_selector(
+            self._cell, lessons, policy / "checkpoint", command.policy, command.train, command.taco, out / "bundle"
+        )
+
+    def _monitor(self, motions: tuple[Path, ...], barrier: Path, out: Path) -> None:
+        file = barrier / "barrier.safetensors"
+        learn_monitor(self._cell, motions, file, self._command.monitor, self._command.demo.seed, out / "monitor")

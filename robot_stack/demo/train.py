@@ -1,0 +1,100 @@
+"""What the demo learns from its logs: the barrier, the policy with its selector, the monitor. Each is files a node can load."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from policies.export import export_bundle
+from policies.features import features_of
+from policies.train import train_flow
+from robot_stack.config.schema import MonitorSettings, PolicySettings, TacoSettings, TaskSettings, TrainSettings, VocbfSettings
+from robot_stack.data.episode import Episode
+from robot_stack.data.from_log import episode_from_log
+from robot_stack.data.log import read_log
+from robot_stack.learn import log_folders
+from robot_stack.robot import RobotSpec
+from robot_stack.types import Array
+from safety.hindsight import join, place_obstacles, transitions, wander
+from safety.monitor_training import train_monitor
+from safety.taco import save_cfn, train_cfn
+from safety.vocbf import barrier_values, train_vocbf
+
+FEATURE_FRAMES = 2500
+"""About so many recorded samples are searched for the selector's features."""
+
+
+def read_episodes(folders: Sequence[Path], rate_hz: float, cameras: Sequence[str]) -> list[Episode]:
+    """All logs at or below `folders`, in the order of their names, sampled at `rate_hz`, with the pictures of `cameras`."""
+    logs = [path for folder in folders for path in log_folders(folder)]
+    return [episode_from_log(read_log(path), rate_hz, cameras) for path in tqdm(logs, desc="reading logs", unit="log")]
+
+
+def nearest_hazard(episode: Episode) -> Array:
+    """Where the perceived obstacle was at each sample (n, 3) m; before it was first seen, where it was seen first."""
+    p = np.asarray(episode.columns["hazard_p"])[:, 0]
+    known = np.flatnonzero(np.isfinite(p).all(axis=1))
+    filled: Array = p[np.maximum.accumulate(np.clip(np.arange(len(p)), known[0], None))]
+    return filled
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The robot and its task, as far as learning needs them."""
+
+    spec: RobotSpec
+    task: TaskSettings
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """All cameras of the robot."""
+        return tuple(camera.name for camera in self.spec.cameras)
+
+
+def learn_barrier(cell: Cell, logs: Sequence[Path], settings: VocbfSettings, seed: int, out: Path) -> Path:
+    """A V-OCBF from logged motion: as it was, past hindsight obstacles, and branched off (see `safety.hindsight`)."""
+    episodes = [e for e in read_episodes(logs, 1.0 / settings.dt, ()) if len(e) > 2]
+    radius, height = cell.task.obstacle_radius, cell.task.obstacle_height
+    motions = [episode.q for episode in episodes]
+    logged = [
+        transitions(episode.q, nearest_hazard(episode), radius, cell.spec, settings, i) for i, episode in enumerate(episodes)
+    ]
+    every = [*motions, *wander(motions, cell.spec, settings, seed)]
+    placed = place_obstacles(every, (height - 0.01, height + 0.01), radius, cell.spec, settings, seed, every=len(motions))
+    return train_vocbf(join([*logged, placed]), out, settings, seed)
+
+
+def learn_policy(cell: Cell, logs: Sequence[Path], policy: PolicySettings, train: TrainSettings, out: Path) -> Path:
+    """The flow policy, trained on all demonstrations but the last `train.holdout`."""
+    return train_flow(read_episodes(logs, policy.rate_hz / 2, cell.cameras), policy, train, out)
+
+
+def export_with_selector(
+    cell: Cell,
+    logs: Sequence[Path],
+    checkpoint: Path,
+    policy: PolicySettings,
+    train: TrainSettings,
+    taco: TacoSettings,
+    out: Path,
+) -> Path:
+    """The coin-flip network on the policy's features, and both as one bundle whose parity is measured on the held-out logs."""
+    episodes = read_episodes(logs, policy.rate_hz / 2, cell.cameras)
+    kept = episodes[: len(episodes) - train.holdout]
+    stride = max(1, sum(len(episode) for episode in kept) // FEATURE_FRAMES)
+    selector = train_cfn(features_of(checkpoint, kept, policy.candidates, stride), taco, train.seed)
+    bundle = export_bundle(checkpoint, out, selector, episodes[len(kept) :] or episodes)
+    save_cfn(selector, out.with_name("selector.safetensors"))
+    return bundle
+
+
+def learn_monitor(cell: Cell, logs: Sequence[Path], barrier: Path, settings: MonitorSettings, seed: int, out: Path) -> Path:
+    """The failure monitor: pictures of all logs, labelled failing where the barrier's value is below its level."""
+    episodes = read_episodes(logs, settings.train_rate_hz, cell.cameras)
+    states = [np.hstack([episode.q[:, :-1], nearest_hazard(episode)]) for episode in episodes]
+    values, level = barrier_values(barrier, np.concatenate(states))
+    pictures = {camera: np.concatenate([episode.images[camera] for episode in episodes]) for camera in cell.cameras}
+    groups = np.concatenate([np.full(len(episode), i) for i, episode in enumerate(episodes)])
+    return train_monitor(pictures, values < level, out, settings, seed, groups)
