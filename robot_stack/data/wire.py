@@ -42,6 +42,7 @@ __all__ = [
     "header",
     "note_of",
     "note_value",
+    "observed_ns",
     "score_value",
     "stamp_ns",
     "state_value",
@@ -124,6 +125,11 @@ def chunk_key(chunk: ActionChunk) -> str:
     head = f"{chunk.t0_ns},{chunk.dt_ns},{chunk.q.shape}".encode()
     digest = hashlib.blake2b(head + chunk.q.tobytes(), digest_size=8).hexdigest()
     return f"{chunk.source}@{chunk.t_obs_ns}#{digest}"
+
+
+def observed_ns(key: str) -> int:
+    """The time of the observation in a `chunk_key`."""
+    return int(key.rpartition("@")[2].partition("#")[0])
 
 
 def _image_message(frame: CameraFrame, make: Make) -> Any:

@@ -170,6 +170,18 @@ def test_a_tick_without_its_chunk_in_a_whole_log_is_reported(tmp_path):
         list(read_log(write(tmp_path / "log", values)).steps())
 
 
+@pytest.mark.parametrize(("lost", "error"), [(400_000_000, None), (200_000_000, "were the chunk topics recorded")])
+def test_a_cut_log_ends_before_a_chunk_lost_at_its_end_but_not_in_its_middle(tmp_path, lost, error):
+    values = [v for v in episode() if not (v[0] == "/policy/chunk" and v[1] == lost)]
+    path = next(write(tmp_path / "log", values).glob("*.mcap"))
+    path.write_bytes(path.read_bytes()[:-10])
+    if error is None:
+        assert [s.t_ns for s in read_log(path).steps()][-1] == lost - 10_000_000
+        return
+    with pytest.raises(DataError, match=error):
+        list(read_log(path).steps())
+
+
 def test_a_full_disk_is_reported_and_what_was_written_is_readable(tmp_path):
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     rng = np.random.default_rng(0)
