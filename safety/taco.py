@@ -15,6 +15,8 @@ commonest mode to the origin, where the first LayerNorm leaves only the directio
 """
 
 import copy
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -138,8 +140,8 @@ def _update(cfn: CoinFlipNetwork, prior: Tensor, seen: int, total: Tensor, squar
 
 def save_cfn(cfn: CoinFlipNetwork, path: Path) -> Path:
     """Write the network to a safetensors file."""
-    settings = {name: str(value) for name, value in vars(cfn.settings).items()}
-    save_file({name: t.contiguous() for name, t in cfn.state_dict().items()}, str(path), metadata=settings)
+    card = {"settings": json.dumps(asdict(cfn.settings), sort_keys=True)}  # one key: their order in the file is not fixed
+    save_file({name: t.contiguous() for name, t in cfn.state_dict().items()}, str(path), metadata=card)
     return path
 
 
@@ -149,9 +151,8 @@ def load_cfn(path: Path) -> CoinFlipNetwork:
         with safe_open(str(path), framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}
             card = file.metadata() or {}
-        settings = TacoSettings(**{n: type(getattr(TacoSettings, n))(card[n]) for n in TacoSettings.__dataclass_fields__})
-        cfn = CoinFlipNetwork(state["net.0.weight"].shape[1], settings)
+        cfn = CoinFlipNetwork(state["net.0.weight"].shape[1], TacoSettings(**json.loads(card["settings"])))
         cfn.load_state_dict(state)
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise PolicyError(f"selector: {path} is not a coin-flip network ({error}); train it again") from error
     return cfn.eval().requires_grad_(False)

@@ -90,8 +90,7 @@ def train_vocbf(data: Transitions, out: Path, settings: VocbfSettings, seed: int
         arrays[name] = arrays[name] * settings.h_max
     arrays |= {"mean": mean, "std": std}
     report = _report(_forward(arrays, data.states[held]), data.h[held], data.done[held], settings, seed)
-    card = {"delta": repr(report.delta), "dt": repr(settings.dt), "discount": repr(settings.discount)}
-    save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, str(out), metadata=card)
+    save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, str(out), metadata={"delta": repr(report.delta)})
     out.with_suffix(".json").write_text(json.dumps(asdict(report) | {"settings": asdict(settings)}, indent=2) + "\n")
     return out
 

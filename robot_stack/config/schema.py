@@ -55,7 +55,7 @@ class MonitorSettings:
     train_steps: int = 350
     train_batch: int = 64
     train_lr: float = 2e-3
-    train_rate_hz: float = 5.0
+    train_rate_hz: float = 10.0
     train_holdout: float = 0.3
 
 
@@ -185,6 +185,7 @@ class RunSettings:
     `domain` < 0: a free one is drawn for each run. `network` "": this computer alone, else the IPv4 address of the interface to
     use. `fifo_priority` 1..99 asks for SCHED_FIFO for the control loop (0: normal scheduling). `policy_period_s`: the least
     time between two decisions. `candidates` N (0: the bundle's). `start_s`: how long the graph may take to come up.
+    Episode i of `episodes` starts the simulated world from `seed` + i.
     """
 
     domain: int = -1
@@ -196,6 +197,7 @@ class RunSettings:
     policy_period_s: float = 0.1
     candidates: int = 0
     start_s: float = 60.0
+    seed: int = 0
 
 
 @dataclass(frozen=True)
