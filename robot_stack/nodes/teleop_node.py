@@ -2,7 +2,6 @@
 
 import sys
 import time
-from dataclasses import replace
 from functools import partial
 
 from robot_stack import build
@@ -33,9 +32,8 @@ class TeleopJob:
         self._thread: Periodic | None = None
 
     def activate(self) -> None:
-        """Take up the device anew; a scripted human begins its job again, with the parameter `seed`."""
-        run = replace(self._run, seed=int(self._node.text("seed", str(self._run.seed))))
-        device = build.teleoperator(run, lambda: self._joints.state)
+        """Take up the device anew; a scripted human begins its job again."""
+        device = build.teleoperator(self._run, lambda: self._joints.state)
         self._thread = Periodic("teleop", self._period_ns, partial(self._act, device), self._node.fail)
         self._thread.start()
 
