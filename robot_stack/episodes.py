@@ -8,9 +8,11 @@ from pathlib import Path
 from robot_stack.config.commands import RecordCommand, RunCommand
 from robot_stack.errors import ConfigError
 from robot_stack.supervisor import Graph
-from robot_stack.types import Mode, Request
+from robot_stack.types import Mode, Request, Step
 
 POLL_S = 0.05
+REST_S = 3.0
+"""The longest the arm may take from being disarmed or stopped to standing still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +40,20 @@ def run(command: RunCommand | RecordCommand) -> Generator[Ended]:
     with Graph.start(command) as graph:
         request = Request.ARM_TELEOP if isinstance(command, RecordCommand) else Request.ARM_POLICY
         for number, scenario in enumerate(command.run.episodes):
-            yield _episode(graph, request, scenario, number, command.run.episode_s)
+            yield _episode(graph, request, scenario, number)
 
 
-def _episode(graph: Graph, request: Request, scenario: str, number: int, limit_s: float) -> Ended:
+def _episode(graph: Graph, request: Request, scenario: str, number: int) -> Ended:
+    settings = graph.run.settings
     graph.reset()
     if graph.run.world:
-        graph.director.reset(number, scenario)
+        graph.director.reset(settings.seed + number, scenario)
     log = graph.start_log(graph.directory / f"{number:03d}_{scenario}", scenario)
     graph.arm(request)
     begin = time.monotonic()
     nearest = float("inf")
     success = False
-    while time.monotonic() - begin < limit_s and not success and _mode(graph) is not Mode.STOP:
+    while time.monotonic() - begin < settings.episode_s and not success and _mode(graph) is not Mode.STOP:
         graph.processes.require_alive()
         if graph.run.world:
             truth = graph.director.truth()
@@ -58,8 +61,14 @@ def _episode(graph: Graph, request: Request, scenario: str, number: int, limit_s
         time.sleep(POLL_S)
     duration_s, mode = time.monotonic() - begin, _mode(graph)
     graph.disarm()
+    graph.wait_for(_at_rest, REST_S, "the arm at rest")
     known = bool(graph.run.world)
     return Ended(scenario, log, mode, duration_s, success if known else None, nearest if known else None, graph.stop_log())
+
+
+def _at_rest(step: Step) -> bool:
+    """Nothing is asked to move: the log of an episode ends with an arm that stands still."""
+    return step.verdict.command.qd is not None and not step.verdict.command.qd.any()
 
 
 def _mode(graph: Graph) -> Mode:

@@ -1,0 +1,54 @@
+"""Replay and report as the command line runs them, on the golden log."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from robot_stack.config.commands import ReplayCommand, ReportCommand
+from robot_stack.errors import ConfigError, DataError
+from robot_stack.learn import load_episodes, log_folders
+from robot_stack.verify import replay, report
+
+GOLDEN = Path(__file__).resolve().parent / "golden"
+
+
+def test_every_golden_log_below_a_folder_is_replayed() -> None:
+    said = replay(ReplayCommand(log=str(GOLDEN)))
+    assert len(said.splitlines()) == len(log_folders(GOLDEN)) > 0
+    assert all("bit-equal" in line for line in said.splitlines())
+
+
+def test_a_report_is_one_file_that_needs_no_other(tmp_path: Path) -> None:
+    page = report(ReportCommand(log=str(GOLDEN), out=str(tmp_path / "report.html")))
+    text = page.read_text(encoding="utf-8")
+    assert page == tmp_path / "report.html" and "<html" in text
+    assert 'src="http' not in text and '<link rel="stylesheet"' not in text
+
+
+def test_a_folder_without_logs_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no episode log"):
+        replay(ReplayCommand(log=str(tmp_path)))
+    with pytest.raises(DataError, match="neither meta/info.json nor an episode log"):
+        load_episodes(tmp_path, 20.0, None)
+
+
+def test_replay_of_nothing_says_what_to_give() -> None:
+    with pytest.raises(ConfigError, match="robot-stack replay log="):
+        replay(ReplayCommand())
+
+
+def test_a_dataset_of_logs_becomes_one_episode_a_log(tmp_path: Path) -> None:
+    pytest.importorskip("drivers.sim_world", reason="the logs are recorded in the simulated world (extra `sim`)")
+    from drivers.scenario import SCENARIOS
+    from robot_stack.build import load_robot
+    from robot_stack.replay.crew import Setup, recording, teleoperated
+    from robot_stack.replay.lockstep import Episode
+
+    setup = Setup(load_robot("sim_arm"))
+    with recording(tmp_path / "a", setup, "nominal", {"seed": 1}) as sink:
+        Episode(teleoperated(setup, seed=1), SCENARIOS["nominal"], 1, sink).run(0.8)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    episodes = load_episodes(tmp_path, 20.0, None)
+    assert [(episode.name, episode.rate_hz) for episode in episodes] == [("a", 20.0), ("b", 20.0)]
+    assert {camera.name for camera in setup.spec.cameras} == set(episodes[0].images)
