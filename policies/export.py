@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from policies.bundle import MODEL, VERSION, Manifest, sha256_of, write_manifest
+from policies.bundle import MANIFEST, MODEL, VERSION, Manifest, sha256_of, write_manifest
 from policies.checkpoint import Card, load_checkpoint
 from policies.encoder import Resize
 from policies.flow import FlowPolicy
@@ -51,10 +51,10 @@ def export_bundle(
 ) -> Path:
     """Write the bundle of `checkpoint` into `out` and compare it with PyTorch on recorded observations of `episodes`.
 
-    `selector` maps features (N, F) to pseudo-counts (N,), larger is more familiar. Raises PolicyError, and leaves no bundle,
-    when the
-    largest difference exceeds `tolerance` (rad).
+    `selector` maps features (N, F) to pseudo-counts (N,), larger is more familiar. An old bundle at `out` is replaced.
+    Raises PolicyError when `out` holds anything else, and, leaving no bundle, when the largest difference exceeds `tolerance` (rad).
     """
+    _refuse_foreign(out)
     policy, card = load_checkpoint(checkpoint)
     decision = Decision(policy, selector).eval()
     part = out.with_name(out.name + ".part")
@@ -72,6 +72,14 @@ def export_bundle(
     shutil.rmtree(out, ignore_errors=True)
     part.replace(out)
     return out
+
+
+def _refuse_foreign(out: Path) -> None:
+    """A bundle may be overwritten; any other folder that holds something may not."""
+    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise PolicyError(
+            f"{out}: found something that is no bundle, allowed a new or empty folder or an old bundle; name another"
+        )
 
 
 def write_graph(decision: Decision, path: Path) -> None:

@@ -38,6 +38,10 @@ class OnnxPolicy:
         self.manifest = self._bundle.manifest
         self.joint_names = self.manifest.joint_names
         self.cameras = tuple(name for name, _ in self.manifest.cameras)
+        if candidates < 0:
+            raise PolicyError(
+                f"candidates: found {candidates}, allowed 1 or more, or 0 for the bundle's {self.manifest.candidates}"
+            )
         num = candidates or self.manifest.candidates
         shape = (num, self.manifest.rows, len(self.joint_names))
         self._noise = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)

@@ -73,6 +73,13 @@ def test_export_refuses_outside_the_tolerance_and_leaves_nothing(checkpoint, epi
     assert not list(tmp_path.iterdir())
 
 
+def test_export_never_overwrites_what_is_no_bundle(checkpoint, episodes, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(PolicyError, match="no bundle"):
+        export_bundle(checkpoint, tmp_path, None, episodes)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
 def test_the_selector_inside_the_graph_picks_the_candidate_with_the_largest_count(checkpoint, episodes, tmp_path):
     policy = OnnxPolicy(export_bundle(checkpoint, tmp_path / "bundle", Nearness(), episodes), candidates=7)
     observation = observation_at(episodes[0], 3)
