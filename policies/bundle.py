@@ -21,9 +21,8 @@ VERSION = 1
 class Manifest:
     """What a bundle is. `cameras`: name and native (H, W); `unit`: of joints and chunk (a prismatic joint's is m); `parity`: rad.
 
-    `rows` T at `dt_ns`; `candidates`: default N; `features`: F; `selector`: counts and arg-max are in the graph; `velocity`:
-    the graph
-    wants joint speeds too.
+    `rows` T at `dt_ns`; `candidates`: default N; `features`: F; `selector`: counts and arg-max are in the graph;
+    `velocity`: the graph wants joint speeds too.
     """
 
     version: int

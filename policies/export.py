@@ -52,7 +52,7 @@ def export_bundle(
     """Write the bundle of `checkpoint` into `out` and compare it with PyTorch on recorded observations of `episodes`.
 
     `selector` maps features (N, F) to pseudo-counts (N,), larger is more familiar. An old bundle at `out` is replaced.
-    Raises PolicyError when `out` holds anything else, and, leaving no bundle, when the largest difference exceeds `tolerance` (rad).
+    Raises PolicyError when `out` holds anything else; and, leaving no bundle, when a difference exceeds `tolerance` (rad).
     """
     _refuse_foreign(out)
     policy, card = load_checkpoint(checkpoint)
