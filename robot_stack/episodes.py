@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from robot_stack.config.commands import RecordCommand, RunCommand
-from robot_stack.errors import ConfigError
+from robot_stack.errors import ConfigError, RobotStackError
 from robot_stack.supervisor import Graph
 from robot_stack.types import Mode, Request, Step
 
@@ -49,25 +50,38 @@ def _episode(graph: Graph, request: Request, scenario: str, number: int) -> Ende
     if graph.run.world:
         graph.director.reset(settings.seed + number, scenario)
     log = graph.start_log(graph.directory / f"{number:03d}_{scenario}", scenario)
-    graph.arm(request)
+    try:
+        mode = graph.arm(request).verdict.mode
+        print(f"{scenario}: armed ({mode.value}), log {log}", flush=True)
+        duration_s, mode, success, nearest = _watch(graph, settings.episode_s)
+    finally:
+        _to_rest(graph)
+    known = bool(graph.run.world)
+    return Ended(scenario, log, mode, duration_s, success if known else None, nearest if known else None, graph.stop_log())
+
+
+def _watch(graph: Graph, limit_s: float) -> tuple[float, Mode, bool, float]:
+    """Until success, STOP or `limit_s`: duration (s), mode at the end, success, and how near (m) the arm came to the obstacle."""
     begin = time.monotonic()
-    nearest = float("inf")
-    success = False
-    while time.monotonic() - begin < settings.episode_s and not success and _mode(graph) is not Mode.STOP:
+    nearest, success = float("inf"), False
+    while time.monotonic() - begin < limit_s and not success and _mode(graph) is not Mode.STOP:
         graph.processes.require_alive()
         if graph.run.world:
             truth = graph.director.truth()
             nearest, success = min(nearest, truth.clearance), truth.success
         time.sleep(POLL_S)
-    duration_s, mode = time.monotonic() - begin, _mode(graph)
-    graph.disarm()
-    graph.wait_for(_at_rest, REST_S, "the arm at rest")
-    known = bool(graph.run.world)
-    return Ended(scenario, log, mode, duration_s, success if known else None, nearest if known else None, graph.stop_log())
+    return time.monotonic() - begin, _mode(graph), success, nearest
+
+
+def _to_rest(graph: Graph) -> None:
+    """Disarm and wait: the log of an episode, interrupted or not, ends with an arm that stands still."""
+    with suppress(RobotStackError):  # a dead node is reported by whoever noticed; Graph.close goes on from here
+        graph.disarm()
+        graph.wait_for(_at_rest, REST_S, "the arm at rest")
 
 
 def _at_rest(step: Step) -> bool:
-    """Nothing is asked to move: the log of an episode ends with an arm that stands still."""
+    """No joint is asked to move."""
     return step.verdict.command.qd is not None and not step.verdict.command.qd.any()
 
 
