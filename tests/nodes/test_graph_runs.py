@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from robot_stack.supervisor import Graph
 from robot_stack.types import ARMED, Mode, Reason, Request, Step
 
 PATIENCE_S = 60.0
+SECOND_NS = 1_000_000_000
 PUBLISHER = Path(__file__).resolve().parents[1] / "faults" / "chunk_publisher.py"
 
 
@@ -62,6 +64,7 @@ def test_the_policy_moves_the_arm_and_the_log_holds_every_topic(armed: Graph, tm
     start = armed.operator.step()
     assert start is not None
     armed.wait_for(moved(start, 0.02), PATIENCE_S, "a moving arm in POLICY")
+    armed.wait_for(lambda step: step.t_ns > start.t_ns + SECOND_NS, PATIENCE_S)
     armed.disarm()
     assert "no drops" in armed.stop_log()
     log = read_log(tmp_path / "episode")
@@ -122,6 +125,17 @@ def test_a_bad_chunk_is_refused_with_its_reason_and_the_good_ones_go_on(armed: G
         refused = armed.wait_for(lambda s: any(v.reason is reason for v in s.verdict.violations), PATIENCE_S, reason.value)
         assert np.isfinite(refused.verdict.command.q).all()
     assert refused.verdict.mode is Mode.POLICY
+
+
+def test_stale_joints_stop_the_arm(armed: Graph) -> None:
+    world = psutil.Process(armed.processes.pid("world"))
+    stopped_ns = time.monotonic_ns()
+    world.suspend()
+    try:
+        stopped = armed.wait_for(lambda s: s.verdict.mode is Mode.STOP, PATIENCE_S, "STOP", stopped_ns)
+    finally:
+        world.resume()
+    assert stopped.mode_cause[0] is Reason.JOINTS_STALE
 
 
 def test_stop_latches_until_the_operator_resets_it(armed: Graph) -> None:
