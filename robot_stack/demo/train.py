@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,15 @@ FEATURE_FRAMES = 2500
 """About so many recorded samples are searched for the selector's features."""
 
 
-def read_episodes(folders: Sequence[Path], rate_hz: float, cameras: Sequence[str]) -> list[Episode]:
+def read_episodes(folders: Sequence[Path], rate_hz: float, cameras: tuple[str, ...]) -> list[Episode]:
     """All logs at or below `folders`, in the order of their names, sampled at `rate_hz`, with the pictures of `cameras`."""
-    logs = [path for folder in folders for path in log_folders(folder)]
-    return [episode_from_log(read_log(path), rate_hz, cameras) for path in tqdm(logs, desc="reading logs", unit="log")]
+    return [episode for folder in folders for episode in _episodes(folder, rate_hz, cameras)]
+
+
+@cache
+def _episodes(folder: Path, rate_hz: float, cameras: tuple[str, ...]) -> tuple[Episode, ...]:
+    logs = tqdm(log_folders(folder), desc=f"reading {folder.name}", unit="log")
+    return tuple(episode_from_log(read_log(path), rate_hz, cameras) for path in logs)
 
 
 def nearest_hazard(episode: Episode) -> Array:
