@@ -92,6 +92,10 @@ def test_constraints_are_exact_versions_and_nothing_else(file: str) -> None:
 
 
 def test_what_is_installed_is_what_is_pinned() -> None:
+    try:
+        importlib.metadata.version("ros-rclpy")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("with a system ROS 2 the versions are the resolver's (constraints-system-ros.txt)")
     exact = pinned("constraints.txt")
     wrong = {}
     for name, version in exact.items():
