@@ -38,7 +38,11 @@ def bundle(pytestconfig: pytest.Config) -> Path:
         env = {
             name: value for name, value in os.environ.items() if name not in ("LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
         }
-        subprocess.run([_python_with_torch(), str(EXPORTER), str(kept)], env={**env, "PYTHONPATH": str(ROOT)}, check=True)
+        subprocess.run(
+            [_python_with_torch(), str(EXPORTER), str(kept)],
+            env={**env, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            check=True,
+        )
     return kept
 
 

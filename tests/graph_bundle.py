@@ -1,4 +1,4 @@
-"""Export the bundle the graph is tested with, a small policy with random weights: `python graph_bundle.py FOLDER`. Needs torch."""
+"""Export the bundle the graph is tested with, a small policy with random weights. `python graph_bundle.py FOLDER`, with torch."""
 
 import shutil
 import sys
