@@ -1,14 +1,18 @@
 """From pictures to one condition vector, computed once per decision whatever the number of candidates.
 
-Each camera has its own small network: three convolutions, then a spatial softmax whose expected image coordinates are the
-keypoints (Finn et al. 2016, "Deep Spatial Autoencoders"), plus the mean activation of each map, which tells whether a thing is
-there at all.
+Each camera has its own small network, of one of two kinds. `KeypointEncoder`: three convolutions, then a spatial softmax whose
+expected image coordinates are the keypoints (Finn et al. 2016, "Deep Spatial Autoencoders"), plus the mean activation of each
+map, which tells whether a thing is there at all; few numbers, for few episodes of a cluttered world. `GridEncoder`: three
+strided convolutions and a linear layer over the grid of cells; where things are small, fixed cameras see them and there is data
+enough, it learns where they are in a fraction of the steps.
 """
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+GRID_FEATURES = 96
 
 
 def area_weights(source: int, target: int) -> Tensor:
@@ -44,7 +48,29 @@ class Resize(nn.Module):
         return torch.matmul(self.columns, pixels)
 
 
-class CameraEncoder(nn.Module):
+class GridEncoder(nn.Module):
+    """Float picture (B, h, w, 3), 0..255, to (B, GRID_FEATURES): every cell of an (h / 8, w / 8) grid keeps its own weights."""
+
+    low_precision: bool = False
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 5, stride=2, padding=2)
+        self.middle = nn.Conv2d(16, 32, 3, stride=2, padding=1)
+        self.cells = nn.Conv2d(32, 32, 3, stride=2, padding=1)
+        height, width = ((side + 7) // 8 for side in size)
+        self.gather = nn.Linear(32 * height * width, GRID_FEATURES)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features, not yet squashed."""
+        x = pixels.permute(0, 3, 1, 2) / 127.5 - 1.0
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.low_precision and self.training):
+            x = F.relu(self.cells(F.relu(self.middle(F.relu(self.stem(x))))))
+        features: Tensor = self.gather(x.float().flatten(1))
+        return features
+
+
+class KeypointEncoder(nn.Module):
     """Float picture (B, h, w, 3), 0..255, to (B, 3 * keypoints): x and y of each keypoint in -1..1, and its mean activation."""
 
     grid_x: Tensor
@@ -82,9 +108,10 @@ class ObservationEncoder(nn.Module):
         self, size: tuple[int, int], num_cameras: int, num_joint_inputs: int, keypoints: int, width: int, dropout: float
     ):
         super().__init__()
-        self.cameras = nn.ModuleList(CameraEncoder(size, keypoints) for _ in range(num_cameras))
+        eyes = (KeypointEncoder(size, keypoints) if keypoints else GridEncoder(size) for _ in range(num_cameras))
+        self.cameras = nn.ModuleList(eyes)
         self.fuse = nn.Sequential(
-            nn.Linear(num_cameras * 3 * keypoints + num_joint_inputs, width),
+            nn.Linear(num_cameras * (3 * keypoints or GRID_FEATURES) + num_joint_inputs, width),
             nn.SiLU(),
             nn.Dropout(dropout),
             nn.Linear(width, width),
@@ -99,5 +126,5 @@ class ObservationEncoder(nn.Module):
     def use_bfloat16(self, wanted: bool) -> None:
         """Run the convolutions of training in bfloat16: a third faster where the CPU has it, slower where it has not."""
         for camera in self.cameras:
-            assert isinstance(camera, CameraEncoder)
+            assert isinstance(camera, KeypointEncoder | GridEncoder)
             camera.low_precision = wanted

@@ -26,7 +26,7 @@ class Camera(Protocol):
     name: str
 
     def read(self) -> CameraFrame | None:
-        """The newest frame not returned before, or None. Never blocks; never the same frame twice. Raises DriverError once the device is gone."""
+        """The newest frame not returned before, or None. Never blocks. Raises DriverError once the device is gone."""
         ...
 
     def close(self) -> None:

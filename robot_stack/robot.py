@@ -14,7 +14,8 @@ Vector3 = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Joint:
-    """One joint: its frame sits at `origin` (m) of `parent`'s frame (-1: the world), same orientation at q = 0, and moves along/about `axis`."""
+    """One joint: its frame sits at `origin` (m) of `parent`'s frame (-1: the world), turned alike at q = 0; `axis` is what it moves
+    about (rad) or, prismatic, along (m)."""
 
     name: str
     parent: int
@@ -40,7 +41,7 @@ class Capsule:
 
 @dataclass(frozen=True)
 class CameraSpec:
-    """A pinhole camera on `joint` (-1: the world): `origin` (m), looking at `target` (m), both in that frame; `fovy` rad; `up` hint."""
+    """A pinhole camera on `joint` (-1: the world) at `origin` (m), looking at `target` (m), both in that frame; `fovy` rad."""
 
     name: str
     joint: int
@@ -55,7 +56,8 @@ class CameraSpec:
 
 @dataclass(frozen=True)
 class RobotSpec:
-    """A robot and its cell. `tip` is the tool point in the frame of `tip_joint`; each `workspace` row (nx, ny, nz, d) keeps n . p >= d for every link end."""
+    """A robot and its cell. `tip` is the tool point in the frame of `tip_joint`; each `workspace` row (nx, ny, nz, d) keeps
+    n . p >= d for every link end."""
 
     name: str
     driver: str

@@ -129,7 +129,7 @@ class PolicySettings:
     """The flow-matching chunk policy. `rows` T at `rate_hz`; `candidates` N at run time; `steps` Euler steps.
 
     `modes`: how many cosine modes of the chunk are sampled (0: all T); `velocity`: joint speeds are an input too;
-    `keypoints` per camera; `noise_scale` of the samples (1: as trained, 0: the most likely one).
+    `keypoints` per camera (0: a grid of cells instead); `noise_scale` of the samples (1: as trained, 0: the most likely one).
     `linear_prior` > 0: penalty (per sample) of a ridge regression on the joints that chunks are sampled around.
     """
 

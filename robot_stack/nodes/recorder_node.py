@@ -9,6 +9,7 @@ From a shell:
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,11 +20,14 @@ from std_srvs.srv import Trigger
 from robot_stack import build
 from robot_stack.data.log import LogMetadata, LogSummary, LogWriter
 from robot_stack.errors import DataError
-from robot_stack.graph import topics
+from robot_stack.graph import POLICY_CHUNK, TELEOP_CHUNK, topics
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
 from robot_stack.nodes.messages import message_class
 from robot_stack.nodes.qos import every
 from robot_stack.nodes.sayer import Sayer
+
+CHUNKS_BEFORE = 5
+"""A log begun while the arm moves holds this many chunks from before: its first ticks play one of them."""
 
 
 class RecorderJob:
@@ -34,6 +38,7 @@ class RecorderJob:
         self._run = run
         self._sayer = Sayer(node.get_logger())
         self._writer: LogWriter | None = None
+        self._before = {topic.name: deque[tuple[int, bytes]](maxlen=CHUNKS_BEFORE) for topic in (POLICY_CHUNK, TELEOP_CHUNK)}
         node.text("path")
         node.text("scenario")
         for topic in topics([camera.name for camera in run.robot.cameras]):
@@ -53,12 +58,16 @@ class RecorderJob:
         """Nothing else to give back."""
 
     def _taker(self, topic: str) -> Callable[[bytes], None]:
+        before = self._before.get(topic)
+
         def take(data: bytes) -> None:
-            writer = self._writer
+            writer, now_ns = self._writer, time.monotonic_ns()
+            if before is not None:
+                before.append((now_ns, data))
             if writer is None:
                 return
             try:
-                writer.write(topic, time.monotonic_ns(), data)
+                writer.write(topic, now_ns, data)
             except DataError as error:
                 self._sayer.say("log", str(error))
 
@@ -70,10 +79,14 @@ class RecorderJob:
             return response
         path = Path(self._node.text("path") or _next(Path(self._run.folder)))
         try:
-            self._writer = LogWriter(path, self._metadata())
+            writer = LogWriter(path, self._metadata())
+            for topic, kept in self._before.items():
+                for t_ns, data in kept:
+                    writer.write(topic, t_ns, data)
         except DataError as error:
             response.message = str(error)
             return response
+        self._writer = writer
         response.success, response.message = True, str(path)
         return response
 
