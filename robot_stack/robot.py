@@ -14,7 +14,7 @@ Vector3 = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Joint:
-    """One joint: its frame sits at `origin` (m) of `parent`'s frame (-1: the world), turned alike at q = 0; `axis` is what it moves
+    """One joint: its frame sits at `origin` (m) of `parent`'s frame (-1: the world), turned alike at q = 0; `axis`: what it moves
     about (rad) or, prismatic, along (m)."""
 
     name: str

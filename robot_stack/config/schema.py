@@ -206,7 +206,7 @@ class DemoSettings:
     `table_seeds` paired seeds a cell of the protections table."""
 
     root: str = "runs/demo"
-    demonstrations: int = 96
+    demonstrations: int = 120
     live_demonstrations: int = 3
     clumsy_share: float = 0.2
     obstacle_share: float = 0.25
@@ -224,15 +224,15 @@ class TaskSettings:
     instruction: str = "Put the yellow cube on the green disc."
     cube_size: float = 0.036
     cube_mass: float = 0.04
-    cube_area: tuple[float, float, float, float] = (0.22, 0.37, 0.09, 0.25)
+    cube_area: tuple[float, float, float, float] = (0.26, 0.36, 0.11, 0.23)
     cube_yaw: float = 0.25
     decoy_distance: float = 0.11
-    goal_area: tuple[float, float, float, float] = (0.25, 0.36, -0.27, -0.17)
+    goal_area: tuple[float, float, float, float] = (0.27, 0.35, -0.25, -0.17)
     goal_radius: float = 0.06
     obstacle_radius: float = 0.05
     obstacle_height: float = 0.14
     obstacle_area: tuple[float, float, float, float] = (0.58, 0.66, -0.20, 0.20)
     obstacle_speed: float = 0.25
-    home_jitter: float = 0.04
+    home_jitter: float = 0.10
     pixel_noise: float = 0.03
     command_silent_s: float = 0.2
