@@ -16,6 +16,8 @@ from robot_stack.types import Decision, Mode, Reason, Request, Step
 PATIENCE_S = 60.0
 SAFE = (Decision.HOLD, Decision.STOP)
 WITHIN_NS = 500_000_000
+RECORDED_NS = 1_500_000_000
+"""What was said this long ago is in the file, even if the recorder is killed now."""
 
 
 def first(steps: list[Step], condition: Callable[[Step], bool]) -> Step:
@@ -28,7 +30,8 @@ def test_a_killed_policy_ends_in_fallback_and_then_a_stop(start_graph: Callable[
         graph.arm(timeout_s=PATIENCE_S)
         graph.wait_for(lambda step: step.verdict.mode is Mode.POLICY and step.verdict.proposed is not None, PATIENCE_S, "a chunk")
         killed_ns = graph.kill("policy_node")
-        graph.wait_for(lambda step: step.verdict.mode is Mode.STOP, PATIENCE_S, "STOP", killed_ns)
+        stop_ns = graph.wait_for(lambda step: step.verdict.mode is Mode.STOP, PATIENCE_S, "STOP", killed_ns).t_ns
+        graph.wait_for(lambda step: step.t_ns > stop_ns + RECORDED_NS, PATIENCE_S, "the recorder to have it", killed_ns)
         graph.stop_log()
         assert graph.processes.dead().keys() == {"policy_node"}
     steps = [step for step in read_log(tmp_path / "log").steps() if step.t_ns >= killed_ns]
@@ -62,7 +65,7 @@ def test_a_killed_world_stops_the_arm_and_a_killed_recorder_leaves_a_readable_lo
         killed_ns = graph.kill("world")
         stopped = graph.wait_for(lambda step: step.verdict.mode is Mode.STOP, PATIENCE_S, "STOP", killed_ns)
         assert stopped.mode_cause[0] is Reason.JOINTS_STALE
-        graph.wait_for(lambda step: step.t_ns > stopped.t_ns + 1_500_000_000, PATIENCE_S, "verdicts that go on")
+        graph.wait_for(lambda step: step.t_ns > stopped.t_ns + RECORDED_NS, PATIENCE_S, "verdicts that go on")
         assert graph.operator.request(Request.RESET)[0]
         granted, why = graph.operator.request(Request.ARM_POLICY)
         assert not granted and Reason.JOINTS_STALE.value in why

@@ -65,7 +65,8 @@ def test_the_policy_moves_the_arm_and_the_log_holds_every_topic(armed: Graph, tm
     assert start is not None
     armed.wait_for(moved(start, 0.02), PATIENCE_S, "a moving arm in POLICY")
     armed.wait_for(lambda step: step.t_ns > start.t_ns + SECOND_NS, PATIENCE_S)
-    armed.disarm()
+    rest = armed.disarm()
+    armed.wait_for(lambda step: step.t_ns > rest.t_ns + SECOND_NS // 2, PATIENCE_S)
     assert "no drops" in armed.stop_log()
     log = read_log(tmp_path / "episode")
     published = {topic.name for topic in armed.description.topics} - {"/teleop/chunk"}
@@ -74,15 +75,17 @@ def test_the_policy_moves_the_arm_and_the_log_holds_every_topic(armed: Graph, tm
     assert any(step.verdict.mode is Mode.POLICY and step.inputs.chunk is not None for step in log.steps())
 
 
-def test_a_logged_tick_is_what_was_decided_and_sent(armed: Graph, tmp_path: Path) -> None:
+def test_a_log_begun_in_motion_holds_what_was_decided_and_sent(armed: Graph, tmp_path: Path) -> None:
     armed.start_log(tmp_path / "episode")
     last = armed.wait_for(lambda step: step.inputs.joints is not None, PATIENCE_S)
-    armed.wait_for(lambda step: step.t_ns > last.t_ns + 500_000_000, PATIENCE_S)
+    armed.wait_for(lambda step: step.t_ns > last.t_ns + SECOND_NS // 2, PATIENCE_S)
+    rest = armed.disarm()
+    armed.wait_for(lambda step: step.t_ns > rest.t_ns + SECOND_NS // 2, PATIENCE_S)
     armed.stop_log()
     log = read_log(tmp_path / "episode")
     steps = list(log.steps())
     commands = {value.t_ns: value for _, _, value in log.iterate({"/arm/command"})}
-    assert len(steps) > 20
+    assert len(steps) > 2
     assert all(np.array_equal(commands[s.verdict.command.t_ns].q, s.verdict.command.q) for s in steps[1:-1])
 
 
@@ -121,10 +124,12 @@ def test_a_second_arm_node_on_the_same_arm_refuses(graph: Graph) -> None:
     ],
 )
 def test_a_bad_chunk_is_refused_with_its_reason_and_the_good_ones_go_on(armed: Graph, kind: str, reason: Reason) -> None:
+    def played_on(step: Step) -> bool:
+        return step.verdict.mode is Mode.POLICY and any(v.reason is reason for v in step.verdict.violations)
+
     with wrong_policy(armed, kind):
-        refused = armed.wait_for(lambda s: any(v.reason is reason for v in s.verdict.violations), PATIENCE_S, reason.value)
-        assert np.isfinite(refused.verdict.command.q).all()
-    assert refused.verdict.mode is Mode.POLICY
+        refused = armed.wait_for(played_on, PATIENCE_S, reason.value)
+    assert np.isfinite(refused.verdict.command.q).all()
 
 
 def test_stale_joints_stop_the_arm(armed: Graph) -> None:
