@@ -124,10 +124,11 @@ class Episode:
         return self._outcome(begin)
 
     def _over(self) -> bool:
-        truth = self._crew.world.truth()
+        """A human ends the episode when the job is done, hand withdrawn; a policy does as soon as the world says success."""
+        truth, human = self._crew.world.truth(), self._crew.teleoperator
         self._clearance = min(self._clearance, truth.clearance)
-        human = self._crew.teleoperator
-        return truth.success or (human is not None and human.done) or (self._state.mode is Mode.STOP and self._at_rest())
+        finished = truth.success if human is None else human.done
+        return finished or (self._state.mode is Mode.STOP and self._at_rest())
 
     def _at_rest(self) -> bool:
         command = self._state.commanded
