@@ -20,7 +20,10 @@ DIAGNOSTIC_ARRAY = "diagnostic_msgs/msg/DiagnosticArray"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic: its message type, which node publishes it, and how. `depth` is what a reader keeps that needs only the newest."""
+    """A topic: its message type, which node publishes it, and how. `depth` is what a reader keeps that needs only the newest.
+
+    `kept`: the publisher keeps the last messages for a recorder that finds it late (transient local).
+    """
 
     name: str
     type: str
@@ -29,6 +32,7 @@ class Topic:
     depth: int
     record_depth: int
     why: str
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +88,24 @@ COMMAND = Topic(
 )
 VERDICT = Topic("/arm/verdict", DIAGNOSTIC_ARRAY, ARM_NODE, True, 100, 200, "reliable and deep: replay needs every verdict")
 POLICY_CHUNK = Topic(
-    "/policy/chunk", JOINT_TRAJECTORY, "policy_node", True, 1, 20, "reliable: few, each matters; only the newest may move the arm"
+    "/policy/chunk",
+    JOINT_TRAJECTORY,
+    "policy_node",
+    True,
+    1,
+    20,
+    "reliable: few, each matters; only the newest may move the arm",
+    kept=True,
 )
 TELEOP_CHUNK = Topic(
-    "/teleop/chunk", JOINT_TRAJECTORY, TELEOP_NODE, True, 1, 20, "reliable: as for a policy, a human passes the same door"
+    "/teleop/chunk",
+    JOINT_TRAJECTORY,
+    TELEOP_NODE,
+    True,
+    1,
+    20,
+    "reliable: as for a policy, a human passes the same door",
+    kept=True,
 )
 POLICY_CHOICE = Topic("/policy/choice", JOINT_STATE, "policy_node", True, 1, 20, "reliable: few and small, for the log alone")
 FALLBACK_COMMAND = Topic(

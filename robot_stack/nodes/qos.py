@@ -6,19 +6,19 @@ from robot_stack.graph import Topic
 
 
 def newest(topic: Topic) -> QoSProfile:
-    """For a reader that acts on the newest value: what it has not read yet is replaced."""
-    return _profile(topic, topic.depth)
+    """For a reader that acts on the newest value: what it has not read yet is replaced, what was sent before it came is past."""
+    return _profile(topic, topic.depth, DurabilityPolicy.VOLATILE)
 
 
 def every(topic: Topic) -> QoSProfile:
-    """For the publisher and for the recorder: a queue deep enough that a short stall loses nothing."""
-    return _profile(topic, topic.record_depth)
+    """For the publisher and for the recorder: a queue deep enough that a short stall, or finding each other late, loses nothing."""
+    return _profile(topic, topic.record_depth, DurabilityPolicy.TRANSIENT_LOCAL if topic.kept else DurabilityPolicy.VOLATILE)
 
 
-def _profile(topic: Topic, depth: int) -> QoSProfile:
+def _profile(topic: Topic, depth: int, durability: DurabilityPolicy) -> QoSProfile:
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
         reliability=ReliabilityPolicy.RELIABLE if topic.reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.VOLATILE,
+        durability=durability,
     )
