@@ -6,12 +6,12 @@ from robot_stack.graph import Topic
 
 
 def newest(topic: Topic) -> QoSProfile:
-    """For a reader that acts on the newest value: what it has not read yet is replaced, what was sent before it came is past."""
+    """For a reader that acts on the newest value: what it has not read yet is replaced; what was sent before it came is past."""
     return _profile(topic, topic.depth, DurabilityPolicy.VOLATILE)
 
 
 def every(topic: Topic) -> QoSProfile:
-    """For the publisher and for the recorder: a queue deep enough that a short stall, or finding each other late, loses nothing."""
+    """For the publisher and for the recorder: deep enough that a short stall, or finding each other late, loses nothing."""
     return _profile(topic, topic.record_depth, DurabilityPolicy.TRANSIENT_LOCAL if topic.kept else DurabilityPolicy.VOLATILE)
 
 
