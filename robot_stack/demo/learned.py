@@ -1,7 +1,9 @@
 """Everything the demo collects and learns, each as a stage kept under the hash of what it was made from."""
 
+import multiprocessing
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,20 +40,13 @@ class School:
         self._cell = Cell(self._spec, command.task)
 
     def learn(self) -> Learned:
-        """Every stage, made or kept."""
+        """Every stage, made or kept. The policy and what guards it are learned at the same time, in two processes."""
         recorded = self._stage("demonstrations", self._setup(), LOCKSTEP, self._collect)
         live_ones = self._stage("live", [self._command.run, str(recorded)], ("robot_stack/nodes",), self._demonstrate)
-        lessons = (live_ones, recorded / "demonstrations")
-        motions = (recorded / "demonstrations", recorded / "close_calls")
-        barrier = self._stage("barrier", [str(recorded), self._command.vocbf], (), lambda out: self._barrier(motions, out))
-        policy_inputs = [[str(folder) for folder in lessons], self._command.policy, self._command.train]
-        policy = self._stage("policy", policy_inputs, ("policies",), lambda out: self._policy(lessons, out))
-        bundle = self._stage(
-            "bundle", [str(policy), self._command.taco], ("policies",), lambda out: self._bundle(lessons, policy, out)
-        )
-        monitor = self._stage(
-            "monitor", [str(barrier), self._command.monitor], (), lambda out: self._monitor(motions, barrier, out)
-        )
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as beside:
+            guards = beside.submit(_learn_guards, self._command, recorded)
+            policy, bundle = self._policy_and_bundle((live_ones, recorded / "demonstrations"))
+            barrier, monitor = guards.result()
         return Learned(
             demonstrations=recorded,
             barrier=barrier / "barrier.safetensors",
@@ -60,17 +55,30 @@ class School:
             monitor=monitor / "monitor",
         )
 
+    def guards(self, recorded: Path) -> tuple[Path, Path]:
+        """The barrier, and the monitor whose labels it gives."""
+        motions = (recorded / "demonstrations", recorded / "close_calls")
+        barrier = self._stage("barrier", [str(recorded), self._command.vocbf], (), lambda out: self._barrier(motions, out))
+        inputs = [str(barrier), self._command.monitor]
+        return barrier, self._stage("monitor", inputs, (), lambda out: self._monitor(motions, barrier, out))
+
+    def _policy_and_bundle(self, lessons: tuple[Path, ...]) -> tuple[Path, Path]:
+        command, code = self._command, ("policies",)
+        inputs = [[str(folder) for folder in lessons], command.policy, command.train]
+        policy = self._stage("policy", inputs, code, lambda out: self._policy(lessons, out))
+        return policy, self._stage("bundle", [str(policy), command.taco], code, lambda out: self._bundle(lessons, policy, out))
+
     def _stage(self, name: str, inputs: object, code: tuple[str, ...], make: Callable[[Path], object]) -> Path:
-        print(f"== {name}", flush=True)
         begin = time.monotonic()
         made = stage(Path(self._command.demo.root) / "cache", name, inputs, (*CORE, *code), make)
-        print(f"   {f'{time.monotonic() - begin:.0f} s' if made.fresh else 'kept'}: {made.folder}", flush=True)
+        print(f"== {name}: {f'{time.monotonic() - begin:.0f} s' if made.fresh else 'kept'}, {made.folder}", flush=True)
         return made.folder.resolve()
 
     def _setup(self) -> tuple[Setup, object]:
         command = self._command
         rates = Rates(camera_hz=command.demo.camera_hz, monitor_hz=command.demo.camera_hz)
-        return Setup(self._spec, command.task, command.safety, command.monitor, command.detector, rates), command.demo
+        setup = Setup(self._spec, command.task, command.safety, command.monitor, command.detector, rates, command.robot)
+        return setup, command.demo
 
     def _collect(self, out: Path) -> None:
         setup, demo = self._setup()[0], self._command.demo
@@ -96,3 +104,7 @@ class School:
     def _monitor(self, motions: tuple[Path, ...], barrier: Path, out: Path) -> None:
         file = barrier / "barrier.safetensors"
         learn_monitor(self._cell, motions, file, self._command.monitor, self._command.demo.seed, out / "monitor")
+
+
+def _learn_guards(command: DemoCommand, recorded: Path) -> tuple[Path, Path]:
+    return School(command).guards(recorded)

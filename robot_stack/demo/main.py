@@ -72,7 +72,8 @@ def _table(command: DemoCommand, bundle: Path, views: Sequence[EpisodeView]) -> 
     rates = Rates(policy_latency_s=tuple(float(s) for s in measured))
     seeds = range(FIRST_TABLE_SEED, FIRST_TABLE_SEED + command.demo.table_seeds)
     robot = load_robot(command.robot)
-    trial = Trial(Setup(robot, command.task, command.safety, command.monitor, command.detector, rates), bundle)
+    setup = Setup(robot, command.task, command.safety, command.monitor, command.detector, rates, command.robot)
+    trial = Trial(setup, bundle)
     return list(cells(run_table(trial, live.SCENARIOS, seeds, command.demo.processes)))
 
 
