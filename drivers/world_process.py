@@ -6,6 +6,7 @@ death of its parent.
 """
 
 import argparse
+import json
 import os
 import signal
 import time
@@ -14,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from drivers.faults import Fault, FaultKind
-from drivers.robot_file import read_robot
 from drivers.scenario import SCENARIOS, Scenario, drive
 from drivers.shared_block import SharedFile
 from drivers.shared_layout import pack_frame, pack_joints, pack_json, pack_truth, sizes, unpack_command, unpack_json
 from drivers.sim_world import SimWorld
 from robot_stack.clock import NS_PER_S, seconds
+from robot_stack.config import plain
+from drivers.robot_file import read_robot
 from robot_stack.config.schema import TaskSettings
 from robot_stack.errors import DriverError, RobotStackError
 
@@ -31,9 +33,9 @@ _FALLEN_BEHIND_NS = 50_000_000
 class WorldProcess:
     """The loop and what it remembers."""
 
-    def __init__(self, name: str, spec_name: str) -> None:
+    def __init__(self, name: str, spec_name: str, task: TaskSettings) -> None:
         spec = read_robot(spec_name)
-        self._world = SimWorld(spec, TaskSettings())
+        self._world = SimWorld(spec, task)
         header = {
             "robot": spec_name,
             "pid": os.getpid(),
@@ -153,8 +155,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The simulated cell in real time, in shared memory like hardware.")
     parser.add_argument("--name", required=True, help="name others connect to, e.g. world")
     parser.add_argument("--robot", default="sim_arm", help="robot config: a shipped name or a path to a .yaml")
+    parser.add_argument("--task", default="{}", help="JSON object of task settings; what it leaves out keeps its default")
     arguments = parser.parse_args()
-    process = WorldProcess(arguments.name, arguments.robot)
+    process = WorldProcess(arguments.name, arguments.robot, plain.build(TaskSettings, json.loads(arguments.task), "task."))
     signal.signal(signal.SIGTERM, process.stop)
     signal.signal(signal.SIGINT, process.stop)
     process.run()

@@ -1,11 +1,12 @@
 """From a command to what a starter needs: the run file, the description of the graph, the environment of its processes."""
 
+import json
 import os
 import tempfile
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from robot_stack import build
@@ -44,7 +45,7 @@ def prepare(command: RunCommand | RecordCommand, domain: int, directory: Path | 
 def resolve(command: RunCommand | RecordCommand, folder: Path) -> build.Run:
     """The run that `command` asks for, its files in `folder`; a simulated world gets a name of its own."""
     run = build.Run(
-        robot_file=command.robot,
+        robot_file=build.robot_key(command.robot),
         folder=str(folder),
         settings=command.run,
         safety=command.safety,
@@ -63,7 +64,9 @@ def describe_run(run: build.Run, path: Path) -> GraphDescription:
     """The graph of `run`, whose nodes read the run file at `path`: with a policy if there is a bundle, else with a human."""
     world = None
     if run.world:
-        world = Process("world", "drivers.world_process", arguments=("--name", run.world, "--robot", run.robot_file))
+        task = json.dumps(asdict(run.task))
+        arguments = ("--name", run.world, "--robot", run.robot_file, "--task", task)
+        world = Process("world", "drivers.world_process", arguments=arguments)
     cameras = [camera.name for camera in run.robot.cameras]
     return describe(str(path), cameras, world, human=not run.bundle)
 

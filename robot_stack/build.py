@@ -76,6 +76,11 @@ def load_robot(name: str) -> RobotSpec:
     return read_robot(name)
 
 
+def robot_key(name: str) -> str:
+    """`name` as `load_robot` finds the same robot from any folder, and from a log: the path of a YAML file is made absolute."""
+    return str(Path(name).resolve()) if Path(name).suffix in (".yaml", ".yml") else name
+
+
 def arm(run: Run) -> Arm:
     """The arm, connected. Raises ConfigError on an unknown driver or foreign packages, DriverError when it is not there."""
     check_names()

@@ -9,6 +9,7 @@ from typing import Any
 from drivers.scripted import ScriptedTeleoperator
 from drivers.sim_world import SimWorld
 from policies.onnx_policy import OnnxPolicy
+from robot_stack.build import robot_key
 from robot_stack.config.schema import DetectorSettings, MonitorSettings, SafetySettings, TaskSettings
 from robot_stack.data.log import LogMetadata, LogWriter
 from robot_stack.replay.lockstep import Crew, Rates, Sink
@@ -21,7 +22,10 @@ from safety.monitor import Monitor
 
 @dataclass(frozen=True)
 class Setup:
-    """One robot in its cell, and how it is protected. `monitor` None: nobody watches the images."""
+    """One robot in its cell, and how it is protected. `monitor` None: nobody watches the images.
+
+    `robot_file`: the name or path `spec` came from, by which a log of it is replayed ("": a shipped robot, by its name).
+    """
 
     spec: RobotSpec
     task: TaskSettings = field(default_factory=TaskSettings)
@@ -29,6 +33,7 @@ class Setup:
     monitor: MonitorSettings | None = field(default_factory=MonitorSettings)
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     rates: Rates = field(default_factory=Rates)
+    robot_file: str = ""
 
 
 def teleoperated(setup: Setup, seed: int, clumsy: bool = False) -> Crew:
@@ -59,7 +64,7 @@ def _crew(setup: Setup) -> Crew:
 def recording(path: Path, setup: Setup, scenario: str, label: Mapping[str, Any]) -> Iterator[Sink]:
     """A sink into a new episode log at `path`; closed on the way out, whatever happens. `label` goes into its metadata."""
     metadata = LogMetadata(
-        robot=setup.spec.name,
+        robot=robot_key(setup.robot_file or setup.spec.name),
         joint_names=setup.spec.joint_names,
         instruction=setup.task.instruction,
         scenario=scenario,

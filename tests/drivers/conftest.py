@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from drivers.robot_file import read_robot
 from drivers.shared_world import WorldDirector
 from drivers.sim_world import SimWorld
+from drivers.robot_file import read_robot
 from robot_stack.config.schema import TaskSettings
 from robot_stack.robot import RobotSpec
 
@@ -33,12 +33,12 @@ def world(the_world: SimWorld) -> SimWorld:
 
 
 @pytest.fixture
-def start_process() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
-    """Start a world process of a name; whatever still runs at the end is killed and waited for."""
+def start_process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start a world process of a name, with more arguments if given; whatever still runs at the end is killed and waited for."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(name: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, "-m", "drivers.world_process", "--name", name])
+    def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, "-m", "drivers.world_process", "--name", name, *arguments])
         started.append(process)
         WorldDirector(name, wait_s=60.0).close()
         return process

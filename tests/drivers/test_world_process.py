@@ -15,7 +15,7 @@ from drivers.shared_world import SharedArm, SharedCamera, WorldDirector
 from robot_stack.errors import DriverError
 from robot_stack.types import CameraFrame, JointCommand, SafeCommand
 
-Start = Callable[[str], "subprocess.Popen[bytes]"]
+Start = Callable[..., "subprocess.Popen[bytes]"]
 PATIENCE_S = 30.0
 
 
@@ -67,6 +67,22 @@ def test_a_reset_to_the_same_seed_puts_everything_where_it_was(director: WorldDi
         places.append(director.truth().cube_p)
     np.testing.assert_allclose(places[0], places[2], atol=1e-4)
     assert np.linalg.norm(places[0] - places[1]) > 1e-3
+
+
+def test_the_task_is_the_one_it_was_given(name: str, start_process: Start) -> None:
+    start_process(name, "--task", '{"obstacle_radius": 0.09, "goal_area": [0.3, 0.3, -0.2, -0.2]}')
+    director = WorldDirector(name)
+    truth = director.truth()
+    assert truth.obstacle_radius == 0.09
+    np.testing.assert_allclose(truth.goal_p[:2], [0.3, -0.2])
+    director.close()
+
+
+def test_an_unknown_task_setting_names_the_known_ones() -> None:
+    command = [sys.executable, "-m", "drivers.world_process", "--name", "test.never", "--task", '{"cube_sise": 1.0}']
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert "task.cube_sise: unknown key; did you mean cube_size" in ended.stderr
 
 
 def test_an_unknown_scenario_names_the_known_ones(director: WorldDirector) -> None:
