@@ -3,6 +3,7 @@
 It sees the joints and nothing else, so that a blinded camera can't mislead it. It runs all the time beside the policy (hot
 standby) and can't know whether it is listened to: while something else drives the arm its wish is the point where braking now
 would end; once the arm rests near that point the point is kept, so that sag and noise don't make it creep.
+A wish to rest has speed zero, a retreat says no speed.
 """
 
 from collections import deque
@@ -46,8 +47,10 @@ class BrakeAndRetreat:
             self._remember(joints.q)
         elif self._speed > 0.0 and self._way and now_ns - self._rest_ns >= self._wait_ns:
             self._hold = self._back(self._hold, (now_ns - self._last_ns) * 1e-9)
+            self._last_ns = now_ns
+            return JointCommand(now_ns, self._hold)
         self._last_ns = now_ns
-        return JointCommand(now_ns, self._hold)
+        return JointCommand(now_ns, self._hold, np.zeros_like(self._hold))
 
     def _stop_point(self, joints: JointState) -> Array:
         limits = self._limits

@@ -10,11 +10,13 @@ HOLD    there is no wish, it is not finite, tracking is lost, or the QP failed: 
         Where no velocity keeps every row (a hazard came closer than the arm can accelerate away in one tick) it takes the
         one that misses them least, if that is less than braking would miss: from rest, braking could never become a retreat.
         The slack of the verdict says how much.
+        Also in FALLBACK once the arm stands still: nothing of a wish is carried out, and a better one may still come.
 STOP    the mode is STOP: brake and stay.
 
 Slowing comes before pushing sideways because a reactive projection is known to destroy the task. Without a wish the arm stays
 still even when a hazard comes: it retreats only for a policy, a human or the fallback. Grippers obey their limits only, and in
 FALLBACK keep what they hold: dropping it is no safe stop.
+In FALLBACK a wish to rest (qd zero) about where braking ends is followed by braking: `tracking_gain` would creep there for long.
 Inside STOP and HOLD a command is still q' = q + u dt within all limits: `JointLimits.keep` looks at every command last.
 """
 
@@ -39,8 +41,9 @@ from robot_stack.types import (
 )
 from safety import qp
 from safety.arbitration import ABSURD, fallback_silent, known, usable
-from safety.braking import brake
+from safety.braking import brake, stop_distance
 from safety.constraints import Constraints, Scene
+from safety.fallback import NEAR
 from safety.keep_out import Rows
 from safety.limits import Box, JointLimits
 
@@ -90,6 +93,8 @@ class Filter:
             answer = Answer(self._still(situation, motion, refused), decision, refused)
         else:
             answer = self._grade(wish, motion, scene, situation.mode)
+            if situation.mode is Mode.FALLBACK and not answer.u.any():
+                answer = answer._replace(decision=Decision.HOLD)
         return self._verdict(answer, motion, wish, situation.mode, scene, now_ns)
 
     def _motion(self, situation: Situation) -> Motion:
@@ -143,6 +148,7 @@ class Filter:
         u_ref = self._settings.tracking_gain * (goal - motion.q)
         u_ref = u_ref + wish.qd if wish.qd is not None else u_ref
         if mode is Mode.FALLBACK:
+            u_ref[self._arm] = motion.braked[self._arm] if self._rests(wish, motion) else u_ref[self._arm]
             u_ref[self._grip] = 0.0
         if not (np.abs(u_ref) < ABSURD).all():
             return Answer(motion.braked, Decision.HOLD, (Violation(Reason.NOT_FINITE),))
@@ -156,6 +162,12 @@ class Filter:
             Violation(scene.rows.reason[i], float(short[i]), scene.rows.where[i]) for i in np.flatnonzero(short > qp.TOLERANCE)
         )
         return self._give_way(u, motion, scene.rows, violations + broken)
+
+    def _rests(self, wish: JointCommand, motion: Motion) -> bool:
+        """True for a wish to rest where braking now would end, as near as a fallback knows that place."""
+        end = motion.q + stop_distance(motion.v, self._limits.change, self._limits.dt)
+        near = np.abs(wish.q - end) <= NEAR * self._limits.qd_max
+        return wish.qd is not None and not wish.qd.any() and bool(near[self._arm].all())
 
     def _speed(self, u_ref: Array) -> tuple[Array, tuple[Violation, ...]]:
         """`u_ref` (J,) at the speed limits: the arm slowed as a whole, each gripper alone."""

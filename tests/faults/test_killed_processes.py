@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
 
+from robot_stack.clock import nanoseconds
+from robot_stack.config.schema import SafetySettings
 from robot_stack.data.log import read_log
 from robot_stack.graph import ARM_NODE
 from robot_stack.supervisor import Graph
@@ -16,6 +18,9 @@ from robot_stack.types import Decision, Mode, Reason, Request, Step
 PATIENCE_S = 60.0
 SAFE = (Decision.HOLD, Decision.STOP)
 WITHIN_NS = 500_000_000
+LATE_NS = 100_000_000
+"""How late a tick of a busy test machine may be."""
+ATTEMPTS = 10
 RECORDED_NS = 1_500_000_000
 """What was said this long ago is in the file, even if the recorder is killed now."""
 
@@ -24,11 +29,26 @@ def first(steps: list[Step], condition: Callable[[Step], bool]) -> Step:
     return next(step for step in steps if condition(step))
 
 
-def test_a_killed_policy_ends_in_fallback_and_then_a_stop(start_graph: Callable[..., Graph], tmp_path: Path) -> None:
-    with start_graph("safety.policy_silent_s=0.3", "safety.stop_after_s=0.1") as graph:
-        graph.start_log(tmp_path / "log")
+def play(graph: Graph) -> None:
+    """The policy moves the arm. On a busy machine a process may be late before that by more than shipped limits allow."""
+    for _ in range(ATTEMPTS):
+        if graph.operator.step().verdict.mode is Mode.STOP:
+            graph.reset()
         graph.arm(timeout_s=PATIENCE_S)
-        graph.wait_for(lambda step: step.verdict.mode is Mode.POLICY and step.verdict.proposed is not None, PATIENCE_S, "a chunk")
+        step = graph.wait_for(lambda step: step.verdict.mode is not Mode.POLICY or moving(step), PATIENCE_S, "a moving arm")
+        if step.verdict.mode is Mode.POLICY:
+            return
+    raise AssertionError(f"the policy never got to move the arm in {ATTEMPTS} attempts")
+
+
+def test_a_killed_policy_ends_in_fallback_a_hold_and_then_a_stop_with_the_settings_as_shipped(
+    start_graph: Callable[..., Graph], tmp_path: Path
+) -> None:
+    shipped = SafetySettings()
+    with start_graph(shipped=True) as graph:
+        assert graph.run.safety == shipped
+        graph.start_log(tmp_path / "log")
+        play(graph)
         killed_ns = graph.kill("policy_node")
         stop_ns = graph.wait_for(lambda step: step.verdict.mode is Mode.STOP, PATIENCE_S, "STOP", killed_ns).t_ns
         graph.wait_for(lambda step: step.t_ns > stop_ns + RECORDED_NS, PATIENCE_S, "the recorder to have it", killed_ns)
@@ -37,9 +57,12 @@ def test_a_killed_policy_ends_in_fallback_and_then_a_stop(start_graph: Callable[
     steps = [step for step in read_log(tmp_path / "log").steps() if step.t_ns >= killed_ns]
     fallback = first(steps, lambda step: step.verdict.mode is Mode.FALLBACK)
     stopped = first(steps, lambda step: step.verdict.mode is Mode.STOP)
+    still = first(steps, lambda step: step.t_ns >= fallback.t_ns and step.verdict.decision in SAFE)
     assert fallback.mode_cause[0] is Reason.POLICY_SILENT and stopped.mode_cause[0] is Reason.FALLBACK_TOO_LONG
-    assert fallback.t_ns < stopped.t_ns <= killed_ns + WITHIN_NS
-    assert stopped.verdict.decision in SAFE
+    assert fallback.t_ns <= killed_ns + nanoseconds(shipped.policy_silent_s) + LATE_NS
+    assert still.verdict.mode is Mode.FALLBACK and not moving(still)
+    assert fallback.t_ns <= still.t_ns <= killed_ns + WITHIN_NS
+    assert 0 <= stopped.t_ns - fallback.t_ns - nanoseconds(shipped.stop_after_s) <= LATE_NS
 
 
 def test_a_killed_camera_is_an_alarm_and_ends_in_fallback(start_graph: Callable[..., Graph]) -> None:

@@ -13,6 +13,7 @@ from robot_stack.control import ControlState
 from robot_stack.errors import ConfigError, ContractError
 from robot_stack.kinematics import Kinematics
 from robot_stack.types import Array, Decision, Hazards, JointCommand, JointState, Mode, Reason, SafeCommand, SafetyVerdict
+from safety.fallback import BrakeAndRetreat
 from safety.filter import Filter
 
 SPEC = read_robot("sim_arm")
@@ -266,6 +267,30 @@ def test_a_silent_fallback_is_not_followed() -> None:
     verdict = FILTER.check(_wish(HOME + 0.1), state, NOW)
     assert verdict.decision is Decision.HOLD and _why(verdict) == {Reason.FALLBACK_SILENT}
     np.testing.assert_array_equal(verdict.command.q, HOME)
+
+
+def test_a_fallback_that_wants_rest_brakes_the_arm_and_holds_once_it_stands_still() -> None:
+    q, v, seen = HOME.copy(), np.eye(7)[0] * 1.0, []
+    fallback = BrakeAndRetreat(SPEC, SETTINGS)
+    for _ in range(15):
+        wish = fallback.command(JointState(NOW, q, v), NOW)
+        verdict = FILTER.check(wish, _at(q=q, v=v, mode=Mode.FALLBACK, hazards=_hazard()), NOW)
+        q, v = verdict.command.q, verdict.command.qd
+        seen.append((verdict.decision, bool(v.any())))
+    ticks = round(1.0 / (SPEC.qdd_max[0] * DT))
+    assert seen[: ticks - 1] == [(Decision.PASS, True)] * (ticks - 1)
+    assert seen[ticks:] == [(Decision.HOLD, False)] * (len(seen) - ticks)
+
+
+def test_a_fallback_that_retreats_is_graded_as_any_wish() -> None:
+    verdict = FILTER.check(_wish(HOME + 0.001), _at(mode=Mode.FALLBACK, hazards=_hazard()), NOW)
+    assert verdict.decision is Decision.PASS and verdict.command.qd[0] > 0.0
+
+
+def test_an_arm_that_rests_in_fallback_still_gives_way_to_an_obstacle() -> None:
+    rest, close = _wish(HOME, np.zeros(7)), _hazard((0.36, 0.0, 0.3), speed=0.2)
+    verdict = FILTER.check(rest, _at(mode=Mode.FALLBACK, hazards=close), NOW)
+    assert Reason.KEEP_OUT in _why(verdict) and verdict.command.qd.any()
 
 
 def test_hazards_that_are_not_finite_hold_the_arm() -> None:
