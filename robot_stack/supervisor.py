@@ -14,6 +14,7 @@ In a program:
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -27,9 +28,10 @@ from robot_stack.errors import RobotStackError
 from robot_stack.graph import ARM_NODE, RECORDER_NODE, TELEOP_NODE
 from robot_stack.nodes.operator import Operator
 from robot_stack.processes import ProcessGroup
-from robot_stack.types import Mode, Request, Step
+from robot_stack.types import INPUTS, Mode, Request, Step
 
 POLL_S = 0.05
+HEARD_S = 1.0
 
 
 class Graph:
@@ -115,9 +117,21 @@ class Graph:
         return self.wait_for(lambda step: step.verdict.mode is not Mode.STOP, 5.0, "the end of STOP", asked_ns)
 
     def start_log(self, path: Path, scenario: str = "") -> Path:
-        """Begin a new episode log at `path`, labelled `scenario`; where it really is."""
+        """Begin a new episode log at `path`, labelled `scenario`; where it really is.
+
+        Returns once the log has each input of the control loop (or HEARD_S are over, as some node is silent): a replay knows
+        what the log holds, so an arm armed before that would be armed on inputs that the replay has not seen.
+        """
         where = Path(self.operator.start_log(path.resolve(), scenario))
         self._logging = True
+        missing = set(INPUTS)
+
+        def heard(step: Step) -> bool:
+            missing.difference_update([name for name in INPUTS if getattr(step.inputs, name) is not None])
+            return not missing
+
+        with suppress(RobotStackError):
+            self.wait_for(heard, HEARD_S)
         return where
 
     def stop_log(self) -> str:

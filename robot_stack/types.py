@@ -283,6 +283,10 @@ class TickInputs:
     refused: Reason | None = None
 
 
+INPUTS = frozenset({"joints", "fallback", "score", "hazards"})
+"""The fields of `TickInputs` that every running graph keeps sending."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """One control tick: what was new, what was decided. Enough to replay the tick bit for bit."""

@@ -44,7 +44,8 @@ def _replayed(log: EpisodeLog, bundle: str) -> Iterator[tuple[bool, str]]:
         from policies.onnx_policy import OnnxPolicy
         from robot_stack.replay.chunks import replay_chunks
 
-        chunks = replay_chunks(log, OnnxPolicy(bundle, joint_names=log.metadata.joint_names))
+        candidates = log.metadata.settings.get("settings", {}).get("candidates", 0)
+        chunks = replay_chunks(log, OnnxPolicy(bundle, candidates, joint_names=log.metadata.joint_names))
         worst = f"worst {chunks.worst:.1e} rad, allowed {chunks.tolerance:.0e}"
         yield chunks.ok, f"{chunks.log}: {len(chunks.chunks)} chunks decided again, {chunks.skipped} skipped, {worst}"
 

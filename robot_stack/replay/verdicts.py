@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from robot_stack.build import load_robot
 from robot_stack.clock import seconds
+from drivers.robot_file import read_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState, control_step
 from robot_stack.data.compare import difference
@@ -16,7 +16,7 @@ from robot_stack.data.log_reader import EpisodeLog
 from robot_stack.data.wire_step import sentence
 from robot_stack.errors import DataError, ReplayMismatch
 from robot_stack.interfaces import Safety
-from robot_stack.types import Mode, Reason, Step
+from robot_stack.types import INPUTS, Mode, Reason, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +110,13 @@ class _Tick:
 
 
 def _ticks(log: EpisodeLog, safety: Safety) -> Iterator[_Tick]:
-    state, missing, begin, last = ControlState(), {"joints", "fallback", "score", "hazards"}, None, None
+    state, missing, begin, last = ControlState(), set(INPUTS), None, None
     for index, recorded in enumerate(log.steps()):
         if begin is None:
             begin = recorded.t_ns
             _expect_disarmed(log, recorded)
+            if recorded.inputs.joints is None:  # arm_node was running before: it went on from its command before this one
+                state = replace(state, commanded=recorded.verdict.command)
         after, replayed = control_step(state, recorded.inputs, recorded.t_ns, recorded.lateness_ns, safety)
         gap_ns = recorded.t_ns - last if last is not None else 0
         last = recorded.t_ns

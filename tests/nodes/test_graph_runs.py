@@ -15,10 +15,12 @@ pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its whee
 
 from lifecycle_msgs.msg import Transition
 
+from robot_stack.config.commands import ReplayCommand
 from robot_stack.data.log import read_log
 from robot_stack.graph import ARM_NODE, node
 from robot_stack.supervisor import Graph
 from robot_stack.types import ARMED, Mode, Reason, Request, Step
+from robot_stack.verify import replay
 
 PATIENCE_S = 60.0
 SECOND_NS = 1_000_000_000
@@ -73,6 +75,22 @@ def test_the_policy_moves_the_arm_and_the_log_holds_every_topic(armed: Graph, tm
     assert log.complete and set(log.summary.messages) == published
     assert log.metadata.scenario == "nominal"
     assert any(step.verdict.mode is Mode.POLICY and step.inputs.chunk is not None for step in log.steps())
+
+
+def test_a_log_begun_before_arming_replays_to_the_same_verdicts_and_chunks(graph: Graph, bundle: Path, tmp_path: Path) -> None:
+    if graph.operator.step().verdict.mode is Mode.STOP:
+        graph.reset()
+    graph.disarm()
+    graph.director.reset(1, "nominal")
+    graph.start_log(tmp_path / "episode", "nominal")
+    start = graph.arm(timeout_s=PATIENCE_S)
+    graph.wait_for(moved(start, 0.02), PATIENCE_S, "a moving arm in POLICY")
+    rest = graph.disarm()
+    graph.wait_for(lambda step: step.t_ns > rest.t_ns + SECOND_NS // 2, PATIENCE_S)
+    graph.stop_log()
+    verdicts, chunks = replay(ReplayCommand(log=str(tmp_path / "episode"), bundle=str(bundle))).splitlines()
+    assert "verdicts bit-equal" in verdicts and Mode.POLICY.value in verdicts
+    assert "chunks decided again" in chunks
 
 
 def test_a_log_begun_in_motion_holds_what_was_decided_and_sent(armed: Graph, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robot_stack.build import load_robot
+from drivers.robot_file import read_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState, control_step
 from robot_stack.data.log import LogMetadata, LogWriter, read_log
@@ -12,7 +12,7 @@ from robot_stack.replay.verdicts import replay_verdicts, safety_of
 from robot_stack.types import ActionChunk, FailureScore, Hazards, JointCommand, JointState, Request, TickInputs
 from safety.layer import SafetyLayer
 
-SPEC = load_robot("sim_arm")
+SPEC = read_robot("sim_arm")
 SETTINGS = SafetySettings()
 START = 5 * 10**12
 
@@ -68,6 +68,19 @@ def test_a_log_that_begins_after_arm_node_replays_bit_equal_once_warm(tmp_path):
     report = replay_verdicts(record(tmp_path / "log", skip=9), SafetyLayer(SPEC, SETTINGS)).require()
     assert report.warm_up + report.ticks == 391
     assert report.warm_up < 15
+
+
+def test_a_log_whose_first_tick_has_no_new_joints_replays_bit_equal(tmp_path):
+    log = record(tmp_path / "log", skip=9)
+    steps = list(log.steps())
+    steps[0] = replace(steps[0], inputs=replace(steps[0].inputs, joints=None))
+    with LogWriter(tmp_path / "late", log.metadata) as copy:
+        for step in steps:
+            copy.write_value("/arm/verdict", step.t_ns, step)
+            if step.inputs.chunk is not None:
+                copy.write_value("/policy/chunk", step.t_ns, step.inputs.chunk)
+    report = replay_verdicts(read_log(tmp_path / "late"), SafetyLayer(SPEC, SETTINGS)).require()
+    assert report.warm_up + report.ticks == 391
 
 
 def test_other_settings_are_found_out_with_both_sides_in_words(tmp_path):
