@@ -16,7 +16,7 @@ import quadprog
 from safetensors.numpy import save_file
 
 from benchmarks.harness import Result
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState
 from robot_stack.interfaces import Safety
@@ -24,7 +24,7 @@ from robot_stack.types import Array, Hazards, JointCommand, JointState, Mode, Sa
 from safety.layer import SafetyLayer
 from safety.qp import project
 
-SPEC = read_robot("sim_arm")
+SPEC = load_robot("sim_arm")
 HOME = np.array(SPEC.q_home)
 TICKS = 3_000
 QPS = 2_000

@@ -9,9 +9,9 @@ import numpy as np
 
 from policies.export import export_bundle
 from policies.train import train_flow
-from robot_stack.build import load_robot
 from robot_stack.config.commands import RunCommand
 from robot_stack.config.load import load
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import PolicySettings, TaskSettings, TrainSettings
 from robot_stack.data.episode import Episode
 from robot_stack.supervisor import Graph

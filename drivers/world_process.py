@@ -21,7 +21,7 @@ from drivers.shared_layout import pack_frame, pack_joints, pack_json, pack_truth
 from drivers.sim_world import SimWorld
 from robot_stack.clock import NS_PER_S, seconds
 from robot_stack.config import plain
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import TaskSettings
 from robot_stack.errors import DriverError, RobotStackError
 
@@ -34,7 +34,7 @@ class WorldProcess:
     """The loop and what it remembers."""
 
     def __init__(self, name: str, spec_name: str, task: TaskSettings) -> None:
-        spec = read_robot(spec_name)
+        spec = load_robot(spec_name)
         self._world = SimWorld(spec, task)
         header = {
             "robot": spec_name,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_stack.config import plain
+from robot_stack.config.robot_file import load_robot as load_robot
 from robot_stack.config.schema import DetectorSettings, MonitorSettings, RunSettings, SafetySettings, TaskSettings
 from robot_stack.errors import ConfigError, DriverError, PolicyError
 from robot_stack.interfaces import Arm, Camera, FallbackController, Policy, Safety, Teleoperator
@@ -67,13 +68,6 @@ def load(path: Path | str) -> Run:
 def save(run: Run, path: Path) -> None:
     """Write the run file of `run`."""
     plain.write(run, path)
-
-
-def load_robot(name: str) -> RobotSpec:
-    """The robot called `name` (`config/robot/<name>.yaml`) or described by the YAML file at path `name`. Raises ConfigError."""
-    from drivers.robot_file import read_robot
-
-    return read_robot(name)
 
 
 def robot_key(name: str) -> str:

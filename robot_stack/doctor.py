@@ -86,7 +86,7 @@ def own_names() -> Check:
 
 def robot(name: str) -> Check:
     """The robot's file."""
-    from robot_stack.build import load_robot
+    from robot_stack.config.robot_file import load_robot
 
     spec = load_robot(name)
     seen = ", ".join(f"{c.name} {c.width}x{c.height}" for c in spec.cameras)

@@ -71,7 +71,7 @@ def log_folders(folder: Path) -> list[Path]:
 
 
 def _episode(path: Path, rate_hz: float) -> Episode:
-    from robot_stack.build import load_robot
+    from robot_stack.config.robot_file import load_robot
     from robot_stack.data.from_log import episode_from_log
     from robot_stack.data.log_reader import read_log
 

@@ -1,4 +1,4 @@
-"""What a robot is made of: joints, links, cameras, limits. Read from `config/robot/*.yaml`, never changed at run time."""
+"""What a robot is made of: joints, links, cameras, limits. Read from `config/robots/*.yaml`, never changed at run time."""
 
 from dataclasses import dataclass
 from functools import cached_property

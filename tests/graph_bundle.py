@@ -11,7 +11,7 @@ from policies.checkpoint import Card, save_checkpoint
 from policies.export import export_bundle
 from policies.flow import FlowPolicy
 from policies.frames import shape_of
-from robot_stack.build import load_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import PolicySettings, TaskSettings, TrainSettings
 from robot_stack.data.episode import Episode
 

@@ -48,6 +48,23 @@ def test_values_of_each_type_are_overridden() -> None:
     assert (settings.run.episode_s, settings.run.domain, settings.run.episodes) == (3.0, 7, ["obstacle", "frozen"])
 
 
+@pytest.mark.parametrize("kind", [k for k in ALL if "robot" in keys_of(k)], ids=command_name)
+@pytest.mark.parametrize("robot", ["sim_arm", "some/where/mine.yaml"])
+def test_a_robot_is_chosen_by_name_or_file(kind: type, robot: str) -> None:
+    assert load(kind, [*needed(kind), f"robot={robot}"]).robot == robot
+
+
+def test_no_plain_key_is_taken_for_a_group() -> None:
+    plain = {key for kind in ALL for key, hint in keys_of(kind).items() if not is_settings(hint)}
+    assert not plain & {path.name for path in FOLDER.iterdir() if path.is_dir()}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_none_is_refused(value: float) -> None:
+    with pytest.raises(ConfigError, match=r"tracking_limit: found (nan|inf), allowed a finite float"):
+        build(SafetySettings, {"tracking_limit": value})
+
+
 def test_tuples_stay_tuples() -> None:
     settings = load(RunCommand, ["bundle=x", "task.cube_area=[1,2,3,4]"])
     assert settings.task.cube_area == (1.0, 2.0, 3.0, 4.0)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState, control_step
 from robot_stack.types import (
@@ -23,7 +23,7 @@ from robot_stack.types import (
 )
 from safety.layer import SafetyLayer
 
-SPEC = read_robot("sim_arm")
+SPEC = load_robot("sim_arm")
 SETTINGS = SafetySettings()
 LAYER = SafetyLayer(SPEC, SETTINGS)
 HOME = np.array(SPEC.q_home)

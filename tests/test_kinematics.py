@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.kinematics import Kinematics, camera_matrix, camera_pose
 from robot_stack.robot import CameraSpec
 
-SPEC = read_robot("sim_arm")
+SPEC = load_robot("sim_arm")
 KINEMATICS = Kinematics(SPEC)
 
 

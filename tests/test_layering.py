@@ -9,7 +9,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("policies", "safety", "drivers")
 CORE = {"types", "interfaces", "errors", "clock", "observe", "chunks", "control", "kinematics", "robot"}
-FOR_PARTS = {f"robot_stack.{name}" for name in CORE} | {"robot_stack.config.schema", "robot_stack.data"}
+FOR_PARTS = {f"robot_stack.{name}" for name in CORE} | {
+    f"robot_stack.{name}" for name in ("config.schema", "config.plain", "config.robot_file", "data")
+}
 ROS = {"rclpy", "launch", "launch_ros", "ament_index_python"} | {
     f"{name}_msgs" for name in ("sensor", "std", "trajectory", "diagnostic", "geometry", "lifecycle", "action", "rosgraph")
 } | {"std_srvs", "builtin_interfaces", "rcl_interfaces", "rosidl_runtime_py"}

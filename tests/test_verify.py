@@ -41,7 +41,7 @@ def test_replay_of_nothing_says_what_to_give() -> None:
 def test_a_dataset_of_logs_becomes_one_episode_a_log(tmp_path: Path) -> None:
     pytest.importorskip("drivers.sim_world", reason="the logs are recorded in the simulated world (extra `sim`)")
     from drivers.scenario import SCENARIOS
-    from robot_stack.build import load_robot
+    from robot_stack.config.robot_file import load_robot
     from robot_stack.replay.crew import Setup, recording, teleoperated
     from robot_stack.replay.lockstep import Episode
 

@@ -1,7 +1,7 @@
 """What each command of `robot-stack` may be told: one dataclass a command, made of the settings in `schema.py`.
 
 A field that holds settings is a Hydra group (`policy=flow` picks `config/policy/flow.yaml`); any other field is a plain key.
-`robot` is a name in `config/robot/` or the path of a YAML file.
+`robot` is a name in `config/robots/` or the path of a YAML file.
 """
 
 from dataclasses import dataclass, field

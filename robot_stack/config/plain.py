@@ -1,10 +1,11 @@
-"""Settings dataclasses <-> plain dictionaries (YAML), every key and type checked. Without Hydra: nodes read their run file so."""
+"""Dataclasses <-> plain dictionaries (YAML), every key and type checked. Without Hydra: run files and robot files are read so."""
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -70,7 +71,7 @@ def meant(key: str, keys: list[str]) -> str:
 
 def type_name(hint: Any) -> str:
     """How a type is written in a message: `float`, `list[str]`."""
-    return hint.__name__ if isinstance(hint, type) and get_origin(hint) is None else str(hint)
+    return hint.__name__ if isinstance(hint, type) and get_origin(hint) is None else str(hint).removeprefix("typing.")
 
 
 def _typed(hint: Any, value: Any, key: str) -> Any:
@@ -83,11 +84,14 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
         kinds = (arguments[0],) * len(value) if arguments[-1] is ... else arguments
         if len(kinds) == len(value):
             return tuple(_typed(k, v, f"{key}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
-    if hint is float and type(value) in (int, float):
+    if hint is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
-    if isinstance(hint, type) and type(value) is hint:
+    if origin is Literal and value in arguments:
         return value
-    raise ConfigError(f"{key}: found {value!r}, allowed {type_name(hint)}")
+    if isinstance(hint, type) and hint is not float and type(value) is hint:
+        return value
+    finite = "a finite " if hint is float else ""
+    raise ConfigError(f"{key}: found {value!r}, allowed {finite}{type_name(hint)}")
 
 
 def _listed(value: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from robot_stack.clock import seconds
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState, control_step
 from robot_stack.data.compare import difference

@@ -9,14 +9,14 @@ import pytest
 
 from drivers.shared_world import WorldDirector
 from drivers.sim_world import SimWorld
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import TaskSettings
 from robot_stack.robot import RobotSpec
 
 
 @pytest.fixture(scope="session")
 def spec() -> RobotSpec:
-    return read_robot("sim_arm")
+    return load_robot("sim_arm")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from drivers.mjcf import build_mjcf
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import TaskSettings
 from robot_stack.kinematics import Kinematics, camera_matrix, camera_pose
 from robot_stack.robot import RobotSpec
@@ -13,7 +13,7 @@ from robot_stack.robot import RobotSpec
 
 @pytest.fixture(scope="module")
 def spec() -> RobotSpec:
-    return read_robot("sim_arm")
+    return load_robot("sim_arm")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ LEFT_OUT = {"/joint_states", "/arm/command", "/fallback/command"}
 def main() -> None:
     """Replace the log."""
     from drivers.scenario import SCENARIOS
-    from robot_stack.build import load_robot
+    from robot_stack.config.robot_file import load_robot
     from robot_stack.replay.crew import Setup, recording, teleoperated
     from robot_stack.replay.lockstep import Episode
 

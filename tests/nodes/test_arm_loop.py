@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from robot_stack.build import load_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.errors import DriverError
 from robot_stack.nodes.arm_loop import ArmLoop

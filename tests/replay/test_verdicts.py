@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState, control_step
 from robot_stack.data.log import LogMetadata, LogWriter, read_log
@@ -12,7 +12,7 @@ from robot_stack.replay.verdicts import replay_verdicts, safety_of
 from robot_stack.types import ActionChunk, FailureScore, Hazards, JointCommand, JointState, Request, TickInputs
 from safety.layer import SafetyLayer
 
-SPEC = read_robot("sim_arm")
+SPEC = load_robot("sim_arm")
 SETTINGS = SafetySettings()
 START = 5 * 10**12
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState, control_step
 from robot_stack.types import (
@@ -20,7 +20,7 @@ from robot_stack.types import (
 )
 from safety.layer import SafetyLayer
 
-SPEC = read_robot("sim_arm")
+SPEC = load_robot("sim_arm")
 LAYER = SafetyLayer(SPEC, SafetySettings())
 HOME = np.array(SPEC.q_home)
 DT = SPEC.dt_ns * 1e-9

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from safety.braking import brake, stop_distance
 from safety.limits import JointLimits
 
-SPEC = read_robot("sim_arm")
+SPEC = load_robot("sim_arm")
 LIMITS = JointLimits(SPEC)
 HOME = np.array(SPEC.q_home)
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from drivers.robot_file import read_robot
 from drivers.sim_world import SimWorld
 from robot_stack.clock import NS_PER_S
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import DetectorSettings, TaskSettings
 from robot_stack.errors import ConfigError
 from robot_stack.kinematics import camera_matrix, camera_pose
@@ -135,7 +135,7 @@ def test_a_picture_of_another_size_is_refused() -> None:
 
 
 def test_in_the_simulated_world_the_median_error_is_a_centimetre_and_the_99th_percentile_three() -> None:
-    spec, task = read_robot("sim_arm"), TaskSettings()
+    spec, task = load_robot("sim_arm"), TaskSettings()
     world, detector, rng = SimWorld(spec, task), Detector(spec, SETTINGS), np.random.default_rng(3)
     error = []
     for k in range(60):

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.types import JointState
 from safety.fallback import BrakeAndRetreat
 
-SPEC = read_robot("sim_arm")
+SPEC = load_robot("sim_arm")
 SETTINGS = SafetySettings()
 HOME = np.array(SPEC.q_home)
 DT_NS = SPEC.dt_ns

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState
 from robot_stack.errors import ConfigError, ContractError
@@ -16,7 +16,7 @@ from robot_stack.types import Array, Decision, Hazards, JointCommand, JointState
 from safety.fallback import BrakeAndRetreat
 from safety.filter import Filter
 
-SPEC = read_robot("sim_arm")
+SPEC = load_robot("sim_arm")
 SETTINGS = SafetySettings()
 FILTER = Filter(SPEC, SETTINGS)
 KINEMATICS = Kinematics(SPEC)

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.kinematics import Kinematics
 from robot_stack.types import Hazards, Reason
 from safety.keep_out import Spheres, Workspace
 
-SPEC = read_robot("sim_arm")
+SPEC = load_robot("sim_arm")
 SETTINGS = SafetySettings()
 KINEMATICS = Kinematics(SPEC)
 

@@ -3,14 +3,14 @@
 import subprocess
 import sys
 
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState
 from robot_stack.interfaces import Safety
 from robot_stack.types import Mode, Reason, Request
 from safety.layer import SafetyLayer
 
-SPEC = read_robot("sim_arm")
+SPEC = load_robot("sim_arm")
 
 
 def test_the_layer_keeps_the_period_of_its_robot_and_the_protocol() -> None:

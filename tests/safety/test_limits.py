@@ -4,11 +4,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from safety.braking import brake
 from safety.limits import JointLimits
 
-SPEC = read_robot("sim_arm")
+SPEC = load_robot("sim_arm")
 LIMITS = JointLimits(SPEC)
 DT = LIMITS.dt
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import VocbfSettings
 from robot_stack.errors import ContractError
 from robot_stack.kinematics import Kinematics
@@ -11,7 +11,7 @@ from robot_stack.types import Array
 from safety.hindsight import Transitions, place_obstacles, transitions, wander
 from safety.margins import link_points, margins, obstacle_margins, workspace_margins
 
-SPEC = read_robot("sim_arm")
+SPEC = load_robot("sim_arm")
 KINEMATICS = Kinematics(SPEC)
 HOME = np.array(SPEC.q_home)
 SMALL = VocbfSettings(obstacles=4, branches=2, branch_steps=5)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from drivers.robot_file import read_robot
+from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import VocbfSettings
 from robot_stack.errors import DataError
 from robot_stack.types import Array
@@ -90,7 +90,7 @@ def test_data_without_failures_or_with_broken_numbers_is_refused(tmp_path: Path)
 
 def swings(count: int) -> list[Array]:
     """Smooth motions between random poses around home."""
-    spec, rng = read_robot("sim_arm"), np.random.default_rng(0)
+    spec, rng = load_robot("sim_arm"), np.random.default_rng(0)
     reach = np.array([0.8, 0.3, 0.3, 0.15, 0.3, 0.5, 0.0])
     u = np.linspace(0, 1, 40)[:, None]
     s = 10 * u**3 - 15 * u**4 + 6 * u**5
@@ -100,7 +100,7 @@ def swings(count: int) -> list[Array]:
 
 @pytest.mark.slow
 def test_on_the_arm_few_failing_states_are_called_safe_and_far_states_are_free(tmp_path: Path) -> None:
-    spec, settings, motions = read_robot("sim_arm"), VocbfSettings(steps=2000), swings(60)
+    spec, settings, motions = load_robot("sim_arm"), VocbfSettings(steps=2000), swings(60)
     branches = wander(motions, spec, settings, seed=1)
     parts = [place_obstacles(m, (0.14, 0.14), 0.05, spec, settings, seed=2, every=60) for m in (motions, branches)]
     data = join(parts)
