@@ -15,7 +15,7 @@ class ChunkBuffer:
     coming: ActionChunk | None = None
 
     def push(self, chunk: ActionChunk, now_ns: int) -> tuple["ChunkBuffer", Reason | None]:
-        """The buffer with `chunk` in it; or this one, and why: all rows of the chunk are late, or it is older than what is held."""
+        """The buffer with `chunk` in it; or this one, and why: all its rows are late, or it is older than what is held."""
         newest = self.coming or self.playing
         if newest is not None and chunk.t_obs_ns <= newest.t_obs_ns:
             return self, Reason.CHUNK_OUT_OF_ORDER

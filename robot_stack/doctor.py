@@ -45,8 +45,8 @@ class Check:
 def examine(command: DoctorCommand) -> list[Check]:
     """Every check, in the order of the table. A check that breaks is a FAIL, not an exception."""
     system = (ros, discovery, shared_memory, cameras, disk, realtime)
-    looks: list[Callable[[], Check]] = [python, packages, own_names, lambda: robot(command.robot), onnx_engine, gpu, *system]
-    return [_guarded(look) for look in looks]
+    looks: list[Callable[[], Check]] = [python, packages, own_names, onnx_engine, gpu, *system]
+    return [*(_guarded(look.__name__, look) for look in looks), _guarded("robot", lambda: robot(command.robot))]
 
 
 def table(checks: list[Check]) -> str:
@@ -170,11 +170,13 @@ def realtime() -> Check:
     return Check("real time", State.WARN, "SCHED_FIFO not allowed", advice)
 
 
-def _guarded(look: Callable[[], Check]) -> Check:
+def _guarded(name: str, look: Callable[[], Check]) -> Check:
     try:
         return look()
+    except RobotStackError as error:
+        return Check(name, State.FAIL, str(error))
     except Exception as error:
-        return Check(getattr(look, "__name__", "check").strip("<>"), State.FAIL, f"{type(error).__name__}: {error}")
+        return Check(name, State.FAIL, f"{type(error).__name__}: {error}")
 
 
 def _lines(checks: list[Check], width: int) -> Iterator[str]:

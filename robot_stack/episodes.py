@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robot_stack.config.commands import RecordCommand, RunCommand
+from robot_stack.config.robot_file import load_robot
 from robot_stack.errors import ConfigError, RobotStackError
 from robot_stack.supervisor import Graph
 from robot_stack.types import Mode, Request, Step
@@ -37,7 +38,7 @@ class Ended:
 
 def run(command: RunCommand | RecordCommand) -> Generator[Ended]:
     """Start the graph, play `run.episodes` one after the other, stop the graph; yields each episode as it ends."""
-    _check_scenarios(command.run.episodes)
+    _check(command)
     with Graph.start(command) as graph:
         request = Request.ARM_TELEOP if isinstance(command, RecordCommand) else Request.ARM_POLICY
         for number, scenario in enumerate(command.run.episodes):
@@ -90,9 +91,13 @@ def _mode(graph: Graph) -> Mode:
     return Mode.DISARMED if step is None else step.verdict.mode
 
 
-def _check_scenarios(names: list[str]) -> None:
+def _check(command: RunCommand | RecordCommand) -> None:
+    """Scenarios exist and the bundle is whole and for this robot: said before any process starts."""
     from drivers.scenario import SCENARIOS
+    from policies.bundle import load_bundle
 
-    for name in names:
+    for name in command.run.episodes:
         if name not in SCENARIOS:
             raise ConfigError(f"run.episodes: found {name!r}, allowed {', '.join(SCENARIOS)}")
+    if isinstance(command, RunCommand):
+        load_bundle(Path(command.bundle), load_robot(command.robot).joint_names)

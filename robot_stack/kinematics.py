@@ -8,6 +8,7 @@ affine in p, one product of a (3 J, 4) table with all points gives all columns.
 
 import numpy as np
 
+from robot_stack.errors import ContractError
 from robot_stack.robot import CameraSpec, RobotSpec
 from robot_stack.types import Array
 
@@ -54,12 +55,12 @@ class Kinematics:
         return table
 
     def _chain(self, q: Array) -> Array:
-        """Homogeneous pose of every joint frame in the world (J, 4, 4)."""
-        angle = q[:, None, None]
+        """Homogeneous pose of every joint frame in the world (..., J, 4, 4) at `q` (..., J)."""
+        angle = q[..., None, None]
         X = self._fixed + np.sin(angle) * self._by_sin + (1.0 - np.cos(angle)) * self._by_cos + angle * self._by_slide
         for i, p in enumerate(self._parent):
             if p >= 0:
-                X[i] = X[p] @ X[i]
+                X[..., i, :, :] = X[..., p, :, :] @ X[..., i, :, :]
         return X
 
     def frames(self, q: Array) -> tuple[Array, Array, Array]:
@@ -74,6 +75,12 @@ class Kinematics:
         p4 = (X[self.point_joint] @ self._point)[:, :, 0]
         columns = p4 @ self._table(axis[:, :, 0], X[:, :3, 3])
         return p4[:, :3], columns.reshape(-1, 3, self.num_joints) * self._moves
+
+    def positions(self, q: Array) -> Array:
+        """The `points` of many states `q` (n, J) at once, without Jacobians: (n, P, 3) m. Raises ContractError."""
+        if q.ndim != 2 or q.shape[1] != self.num_joints:
+            raise ContractError(f"Kinematics.positions: found q {q.shape}, allowed (n, {self.num_joints}): one column a joint")
+        return np.asarray((self._chain(q)[:, self.point_joint] @ self._point)[..., :3, 0])
 
     def _table(self, axis_W: Array, p_W: Array) -> Array:
         """(4, 3 J): coefficients of ``w x p + slide - w x p_Wj`` in (p, 1), by direction; w = axis of a revolute joint."""

@@ -20,7 +20,7 @@ from robot_stack.errors import ContractError
 from robot_stack.kinematics import Kinematics
 from robot_stack.robot import RobotSpec
 from robot_stack.types import Array
-from safety.margins import link_points, margins
+from safety.margins import margins
 
 Mask = NDArray[np.bool_]
 
@@ -76,12 +76,12 @@ def place_obstacles(
 
     Motion i counts as ``i % every``: with `every` = the number of demonstrations, branches and their demonstration are one.
     """
-    rng = np.random.default_rng(seed)
+    rng, kinematics = np.random.default_rng(seed), Kinematics(spec)
     parts = []
     for i, q in enumerate(motions):
         if len(q) < 2:
             continue
-        points = link_points(q, spec)
+        points = kinematics.positions(q)
         for k in range(settings.obstacles):
             p = _on_path(points, heights, rng) if k % 2 == 0 else _in_reach(points, heights, rng)
             parts.append(transitions(q, p, radius, spec, settings, i % (every or len(motions))))

@@ -82,6 +82,11 @@ def test_an_unknown_scenario_is_refused_before_anything_starts(capsys: pytest.Ca
     assert "'storm'" in (said := capsys.readouterr().err) and "nominal" in said
 
 
+def test_a_truncated_bundle_is_refused_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", str(tmp_path), f"run.log_dir={tmp_path}/runs"]) == 2
+    assert "the bundle is truncated" in capsys.readouterr().err and not (tmp_path / "runs").exists()
+
+
 def test_an_unknown_figure_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "speed_of_light"]) == 2
     assert "'speed_of_light'" in capsys.readouterr().err

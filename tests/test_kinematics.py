@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from robot_stack.config.robot_file import load_robot
+from robot_stack.errors import ContractError
 from robot_stack.kinematics import Kinematics, camera_matrix, camera_pose
 from robot_stack.robot import CameraSpec
 
@@ -55,6 +56,16 @@ def test_jacobians_are_the_slopes_of_positions(seed: int) -> None:
         np.testing.assert_allclose(J_tip[:3, j], (p[0] - m[0]) / (2 * step), atol=1e-8)
         spin = (p[1] - m[1]) / (2 * step) @ R_W.T
         np.testing.assert_allclose(J_tip[3:, j], [spin[2, 1], spin[0, 2], spin[1, 0]], atol=1e-8)
+
+
+def test_the_positions_of_many_states_are_those_of_each_alone() -> None:
+    q = np.array([_random_q(seed) for seed in range(50)])
+    assert np.allclose(KINEMATICS.positions(q), [KINEMATICS.points(row)[0] for row in q], rtol=0, atol=1e-15)
+
+
+def test_the_wrong_number_of_joints_is_refused() -> None:
+    with pytest.raises(ContractError, match=r"found q \(2, 3\), allowed \(n, 7\)"):
+        KINEMATICS.positions(np.zeros((2, 3)))
 
 
 def test_the_gripper_moves_no_link_and_no_tool() -> None:

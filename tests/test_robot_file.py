@@ -34,7 +34,10 @@ def test_a_missing_key_is_named() -> None:
 
 def test_a_value_of_another_type_or_kind_is_named(tmp_path: Path) -> None:
     text = (FOLDER / "sim_arm.yaml").read_text(encoding="utf-8")
-    for old, new, named in (("fovy: 0.80", "fovy: wide", r"cameras\[0\].fovy: found 'wide'"), ("prismatic", "ball", "found 'ball'")):
+    for old, new, named in (
+        ("fovy: 0.80", "fovy: wide", r"cameras\[0\].fovy: found 'wide'"),
+        ("prismatic", "ball", "found 'ball'"),
+    ):
         (tmp_path / "mine.yaml").write_text(text.replace(old, new, 1), encoding="utf-8")
         with pytest.raises(ConfigError, match=f"mine.yaml: .*{named}"):
             load_robot(str(tmp_path / "mine.yaml"))

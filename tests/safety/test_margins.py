@@ -9,7 +9,7 @@ from robot_stack.errors import ContractError
 from robot_stack.kinematics import Kinematics
 from robot_stack.types import Array
 from safety.hindsight import Transitions, place_obstacles, transitions, wander
-from safety.margins import link_points, margins, obstacle_margins, workspace_margins
+from safety.margins import margins, obstacle_margins, workspace_margins
 
 SPEC = load_robot("sim_arm")
 KINEMATICS = Kinematics(SPEC)
@@ -21,14 +21,8 @@ def random_q(n: int) -> Array:
     return np.random.default_rng(0).uniform(SPEC.q_min, SPEC.q_max, (n, len(SPEC.joints)))
 
 
-def test_link_points_of_a_batch_are_those_of_each_state_alone() -> None:
-    q = random_q(50)
-    alone = np.array([KINEMATICS.points(row)[0] for row in q])
-    assert np.allclose(link_points(q, SPEC), alone, atol=1e-12)
-
-
 def test_distance_to_a_sphere_is_the_brute_force_minimum_over_each_link() -> None:
-    points = link_points(random_q(40), SPEC)
+    points = KINEMATICS.positions(random_q(40))
     p = np.random.default_rng(1).uniform(-0.6, 0.6, (40, 3))
     along = np.linspace(0, 1, 400)[None, None, :, None]
     ends = points[:, :-1].reshape(40, -1, 2, 3)
@@ -39,7 +33,7 @@ def test_distance_to_a_sphere_is_the_brute_force_minimum_over_each_link() -> Non
 
 def test_a_sphere_touching_the_hand_has_zero_margin_and_the_margin_is_subtracted() -> None:
     hand = SPEC.capsules[-1]
-    axis = link_points(HOME[None], SPEC)[0, -2]
+    axis = KINEMATICS.positions(HOME[None])[0, -2]
     p = axis + np.array([hand.radius + 0.05, 0.0, 0.0])
     assert margins(HOME[None], p, 0.05, KINEMATICS, SPEC, workspace=False)[0] == pytest.approx(0.0, abs=1e-9)
     assert margins(HOME[None], p, 0.05, KINEMATICS, SPEC, 0.02, workspace=False)[0] == pytest.approx(-0.02, abs=1e-9)
@@ -47,16 +41,11 @@ def test_a_sphere_touching_the_hand_has_zero_margin_and_the_margin_is_subtracted
 
 def test_the_walls_count_only_when_asked() -> None:
     far = np.array([5.0, 5.0, 5.0])
-    points = link_points(HOME[None], SPEC)
+    points = KINEMATICS.positions(HOME[None])
     wall = workspace_margins(points, SPEC)[0]
     assert wall == pytest.approx(min(float(np.dot(r[:3], p) - r[3]) for r in SPEC.workspace for p in points[0]))
     assert margins(HOME[None], far, 0.05, KINEMATICS, SPEC)[0] == pytest.approx(wall)
     assert margins(HOME[None], far, 0.05, KINEMATICS, SPEC, workspace=False)[0] > 1.0
-
-
-def test_the_wrong_number_of_joints_is_refused() -> None:
-    with pytest.raises(ContractError, match="7"):
-        link_points(np.zeros((2, 3)), SPEC)
 
 
 def test_a_logged_motion_becomes_transitions_with_the_h_of_its_rows() -> None:
