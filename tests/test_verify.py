@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from robot_stack.config.commands import ReplayCommand, ReportCommand
+from robot_stack.config.robot_file import FOLDER, load_robot
 from robot_stack.errors import ConfigError, DataError
 from robot_stack.learn import load_episodes, log_folders
 from robot_stack.verify import replay, report
@@ -38,10 +39,26 @@ def test_replay_of_nothing_says_what_to_give() -> None:
         replay(ReplayCommand())
 
 
+def test_a_log_of_a_robot_given_as_a_file_replays_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("drivers.sim_world", reason="the log is recorded in the simulated world (extra `sim`)")
+    from drivers.scenario import SCENARIOS
+    from robot_stack.replay.crew import Setup, recording, teleoperated
+    from robot_stack.replay.lockstep import Episode
+
+    shipped = (FOLDER / "sim_arm.yaml").read_text(encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(shipped.replace("name: sim_arm", "name: my_arm"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    setup = Setup(load_robot("mine.yaml"), robot_file="mine.yaml")
+    assert setup.spec.name == "my_arm"
+    with recording(tmp_path / "log", setup, "nominal", {"seed": 1}) as sink:
+        Episode(teleoperated(setup, seed=1), SCENARIOS["nominal"], 1, sink).run(0.5)
+    monkeypatch.chdir("/")
+    assert "bit-equal" in replay(ReplayCommand(log=str(tmp_path / "log")))
+
+
 def test_a_dataset_of_logs_becomes_one_episode_a_log(tmp_path: Path) -> None:
     pytest.importorskip("drivers.sim_world", reason="the logs are recorded in the simulated world (extra `sim`)")
     from drivers.scenario import SCENARIOS
-    from robot_stack.config.robot_file import load_robot
     from robot_stack.replay.crew import Setup, recording, teleoperated
     from robot_stack.replay.lockstep import Episode
 

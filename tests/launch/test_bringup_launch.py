@@ -1,5 +1,6 @@
 """`launch/bringup.launch.py` starts the graph of `robot_stack.graph`: checked by recording what it asks launch for."""
 
+import json
 import os
 import runpy
 import sys
@@ -12,6 +13,9 @@ import pytest
 
 from robot_stack.bringup import describe_run
 from robot_stack.build import load
+from robot_stack.config import plain
+from robot_stack.config.robot_file import FOLDER
+from robot_stack.config.schema import TaskSettings
 
 FILE = Path(__file__).resolve().parents[2] / "launch" / "bringup.launch.py"
 
@@ -66,6 +70,17 @@ def test_it_starts_the_processes_of_the_description_with_the_same_commands(descr
     graph = describe_run(load(run_file), run_file)
     assert graph.world is not None
     assert [a["cmd"] for a in started] == [p.command(sys.executable) for p in (graph.world, *graph.nodes)]
+
+
+def test_the_world_gets_the_robot_and_the_task_of_the_run(described: dict[str, Any], tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_bytes((FOLDER / "sim_arm.yaml").read_bytes())
+    overrides = f"run.log_dir={tmp_path} robot={os.path.relpath(mine)} task.obstacle_radius=0.07"
+    started = [a.options["cmd"] for a in actions(described, tmp_path, overrides=overrides) if a.kind == "ExecuteProcess"]
+    world = next(command for command in started if "drivers.world_process" in command)
+    assert world[world.index("--robot") + 1] == str(mine)
+    task = plain.build(TaskSettings, json.loads(world[world.index("--task") + 1]))
+    assert task == TaskSettings(obstacle_radius=0.07)
 
 
 def test_the_network_is_set_before_the_first_process(described: dict[str, Any], tmp_path: Path) -> None:
