@@ -18,7 +18,7 @@ from robot_stack.robot import CameraSpec, Capsule, Joint, RobotSpec
 TIMESTEP_NS = 2_000_000
 """Physics step, ns."""
 
-YELLOW, ORANGE, GREEN, RED = "1 .88 0 1", "1 .42 0 1", ".05 .75 .15 1", ".9 .03 .05 1"
+YELLOW, VIOLET, GREEN, RED = "1 .88 0 1", ".6 .2 .9 1", ".05 .75 .15 1", ".9 .03 .05 1"
 _TABLE, _WALL, _LINK, _FINGER = ".42 .50 .60 1", ".20 .22 .28 1", ".88 .88 .90 1", ".10 .14 .55 1"
 _DENSITY = 350.0
 _SERVO = {"revolute": (1500.0, 60.0, 0.1, 150.0), "prismatic": (1500.0, 60.0, 0.2, 15.0)}
@@ -58,7 +58,7 @@ def _cell(world: Element, task: TaskSettings) -> None:
     _add(world, "geom", name="floor", type="plane", pos="0 0 -.4", size="3 3 .1", rgba=_WALL, **_GHOST)
     _add(world, "geom", name="table", type="box", pos=".25 0 -.02", size=".5 .5 .02", rgba=_TABLE, friction=".6 .005 .0001")
     half = _numbers([task.cube_size / 2] * 3)
-    for name, rgba in (("cube", YELLOW), ("decoy", ORANGE)):
+    for name, rgba in (("cube", YELLOW), ("decoy", VIOLET)):
         body = _add(world, "body", name=name, pos=f".3 .1 {task.cube_size / 2}")
         _add(body, "freejoint", name=name)
         _add(body, "geom", type="box", size=half, mass=str(task.cube_mass), rgba=rgba, condim="4", friction="1 .01 .0001")

@@ -110,17 +110,21 @@ class ObservationEncoder(nn.Module):
         super().__init__()
         eyes = (KeypointEncoder(size, keypoints) if keypoints else GridEncoder(size) for _ in range(num_cameras))
         self.cameras = nn.ModuleList(eyes)
+        self.num_seen = num_cameras * (3 * keypoints or GRID_FEATURES)
         self.fuse = nn.Sequential(
-            nn.Linear(num_cameras * (3 * keypoints or GRID_FEATURES) + num_joint_inputs, width),
+            nn.Linear(self.num_seen + num_joint_inputs, width),
             nn.SiLU(),
             nn.Dropout(dropout),
             nn.Linear(width, width),
         )
 
-    def forward(self, pictures: list[Tensor], joints: Tensor) -> Tensor:
-        """`pictures`: one float (B, h, w, 3), 0..255, per camera."""
-        seen = [camera(picture) for camera, picture in zip(self.cameras, pictures, strict=True)]
-        condition: Tensor = self.fuse(torch.cat([*seen, joints], dim=-1))
+    def look(self, pictures: list[Tensor]) -> Tensor:
+        """What the pictures alone say (B, seen). `pictures`: one float (B, h, w, 3), 0..255, per camera."""
+        return torch.cat([camera(picture) for camera, picture in zip(self.cameras, pictures, strict=True)], dim=-1)
+
+    def forward(self, seen: Tensor, joints: Tensor) -> Tensor:
+        """The condition of what was `look`ed at (B, seen) and normalised joints (B, D)."""
+        condition: Tensor = self.fuse(torch.cat([seen, joints], dim=-1))
         return condition
 
     def use_bfloat16(self, wanted: bool) -> None:

@@ -19,6 +19,9 @@ from torch.nn import functional as F
 from policies.encoder import ObservationEncoder
 from robot_stack.config.schema import PolicySettings
 
+AHEAD, AHEAD_S = 3, 0.75
+"""The training's auxiliary task looks so many times so far ahead."""
+
 
 @dataclass(frozen=True)
 class FlowShape:
@@ -107,6 +110,7 @@ class FlowPolicy(nn.Module):
         self.encoder = ObservationEncoder(
             self.size, len(shape.cameras), inputs, settings.keypoints, settings.width, settings.dropout
         )
+        self.foresight = nn.Linear(self.encoder.num_seen, AHEAD * joints)
         self.denoiser = Denoiser(self.num_modes * joints, settings.width, settings.depth, settings.dropout)
         self.register_buffer("basis", cosine_modes(settings.rows, self.num_modes), persistent=False)
         for name, value in (
@@ -126,7 +130,7 @@ class FlowPolicy(nn.Module):
 
     def encode(self, pictures: list[Tensor], joints: Tensor) -> Tensor:
         """Condition (B, width) of resized pictures (B, h, w, 3) and joint_inputs (B, D)."""
-        condition: Tensor = self.encoder(pictures, joints)
+        condition: Tensor = self.encoder(self.encoder.look(pictures), joints)
         return condition
 
     def centre(self, joints: Tensor) -> Tensor:
@@ -153,6 +157,11 @@ class FlowPolicy(nn.Module):
             velocity, feature = self.denoiser(x, t, condition)
             x = x + velocity / steps
         return self.to_delta(x.reshape(-1, self.num_modes, self.shape.num_joints), centre), feature
+
+    def foreseen(self, seen: Tensor) -> Tensor:
+        """Normalised joints (B, AHEAD, J) at the next multiples of AHEAD_S, from pictures alone: only training asks."""
+        guess: Tensor = self.foresight(torch.relu(seen))
+        return guess.reshape(len(seen), AHEAD, self.shape.num_joints)
 
     def loss(self, condition: Tensor, modes: Tensor, weight: Tensor) -> Tensor:
         """Flow-matching loss of normalised modes (B, K, J) under `condition` (B, width); `weight` (K, J) per mode and joint."""

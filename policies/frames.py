@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from policies.encoder import Resize
-from policies.flow import FlowPolicy, FlowShape
+from policies.flow import AHEAD, AHEAD_S, FlowPolicy, FlowShape
 from policies.recorded import check_alike, chunks, velocities
 from robot_stack.config.schema import PolicySettings
 from robot_stack.data.episode import Episode
@@ -16,12 +16,16 @@ from robot_stack.data.episode import Episode
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """M samples: `pictures` one uint8 (M, h, w, 3) per camera, `q` and `qd` (M, J), `chunk` (M, T, J) absolute, rad."""
+    """M samples: `pictures` one uint8 (M, h, w, 3) per camera, `q` and `qd` (M, J), `chunk` (M, T, J) absolute, rad.
+
+    `ahead` (M, AHEAD, J): the action at the next multiples of AHEAD_S.
+    """
 
     pictures: tuple[Tensor, ...]
     q: Tensor
     qd: Tensor
     chunk: Tensor
+    ahead: Tensor
 
     def __len__(self) -> int:
         return len(self.q)
@@ -47,6 +51,7 @@ def frames_of(episodes: Sequence[Episode], settings: PolicySettings) -> Frames:
         _float(np.concatenate([e.q for e in episodes])),
         _float(np.concatenate([velocities(e) for e in episodes])),
         _float(np.concatenate([chunks(e, settings.rows, settings.rate_hz) for e in episodes])),
+        _float(np.concatenate([chunks(e, AHEAD + 1, 1.0 / AHEAD_S)[:, 1:] for e in episodes])),
     )
 
 

@@ -121,15 +121,24 @@ def learning_rate(progress: float, step: int, warmup: int) -> float:
 
 
 def batch_loss(policy: FlowPolicy, frames: Frames, weight: Tensor, train: TrainSettings) -> Tensor:
-    """Loss of one random, augmented batch. Noise on the joints moves the input, not the target: the chunk learns to lead back."""
+    """Loss of one random, augmented batch. Noise on the joints moves the input, not the target: the chunk learns to lead back.
+
+    With `foresight` the pictures alone must also say where the joints will be, seconds ahead: demonstrated joints tell the next
+    chunk so well that the eyes would learn little from the chunk alone.
+    """
     pick = torch.randint(len(frames), (train.batch,))
     pictures = [colour(shift(p[pick], train.shift), train.colour) for p in frames.pictures]
     q = frames.q[pick]
     q = q + train.joint_noise * policy.joint_std * torch.randn_like(q)
     joints = policy.joint_inputs(q, frames.qd[pick] if policy.settings.velocity else None)
     modes = policy.to_modes(frames.chunk[pick] - q[:, None], policy.centre(joints))
-    condition = policy.encode(pictures, joints)
-    return policy.loss(condition.repeat(train.repeats, 1), modes.repeat(train.repeats, 1, 1), weight)
+    seen = policy.encoder.look(pictures)
+    condition = policy.encoder(seen, joints)
+    loss = policy.loss(condition.repeat(train.repeats, 1), modes.repeat(train.repeats, 1, 1), weight)
+    if train.foresight > 0.0:
+        ahead = (frames.ahead[pick] - policy.joint_mean) / policy.joint_std
+        loss = loss + train.foresight * (policy.foreseen(seen) - ahead).square().mean()
+    return loss
 
 
 @torch.no_grad()

@@ -156,7 +156,8 @@ class TrainSettings:
 
     The last `holdout` episodes are never trained on. `repeats`: noise draws per encoded frame. Augmentation: `shift` pixels of
     the resized image, `colour` (share of brightness and contrast), `joint_noise` (share of each joint's std; the target stays).
-    `bfloat16`: convolutions of training in half precision, faster on a CPU that has it.
+    `foresight`: weight of an auxiliary loss, the pictures alone must foretell the joints. `bfloat16`: convolutions of training
+    in half precision, faster on a CPU that has it.
     """
 
     steps: int = 3000
@@ -175,6 +176,7 @@ class TrainSettings:
     colour: float = 0.15
     joint_noise: float = 0.02
     bfloat16: bool = False
+    foresight: float = 0.0
     save_every: int = 500
 
 
