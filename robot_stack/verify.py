@@ -39,7 +39,7 @@ def _replay_logs(folder: Path, bundle: str) -> str:
 def _replayed(log: EpisodeLog, bundle: str) -> Iterator[tuple[bool, str]]:
     """Each depth of replay of `log`: did it come out the same, and how to say so."""
     verdicts = replay_verdicts(log, safety_of(log))
-    yield verdicts.ok, _verdict_line(verdicts)
+    yield verdicts.ok, _verdict_line(verdicts, log.complete)
     if bundle:
         from policies.onnx_policy import OnnxPolicy
         from robot_stack.replay.chunks import replay_chunks
@@ -50,10 +50,11 @@ def _replayed(log: EpisodeLog, bundle: str) -> Iterator[tuple[bool, str]]:
         yield chunks.ok, f"{chunks.log}: {len(chunks.chunks)} chunks decided again, {chunks.skipped} skipped, {worst}"
 
 
-def _verdict_line(one: Report) -> str:
+def _verdict_line(one: Report, complete: bool) -> str:
     modes = ", ".join(f"{mode} {count}" for mode, count in one.modes.items())
     result = "bit-equal" if one.ok else f"DIFFERENT: {one.first or 'no tick to compare'}"
-    return f"{one.log}: {one.equal} of {one.ticks} verdicts {result} (ticks: {modes})"
+    cut = "" if complete else "; the log was not closed: what its recorder had not yet written is lost"
+    return f"{one.log}: {one.equal} of {one.ticks} verdicts {result} (ticks: {modes or 'none'}){cut}"
 
 
 def _logs(folder: Path) -> list[Path]:

@@ -4,13 +4,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from robot_stack.control import TELEOP_SOURCE, ControlState, control_step, wants
+from robot_stack.data.wire import JointNamesError, chunk_value
 from robot_stack.data.wire_step import sentence
-from robot_stack.errors import DriverError
+from robot_stack.errors import ContractError, DriverError
+from robot_stack.graph import TELEOP_CHUNK
 from robot_stack.interfaces import Arm, Safety
 from robot_stack.types import (
     ActionChunk,
@@ -57,6 +59,20 @@ class Inbox:
     def put_chunk(self, chunk: ActionChunk) -> None:
         """The newest chunk of its source."""
         (self.teleop_chunk if chunk.source == TELEOP_SOURCE else self.policy_chunk).append(chunk)
+
+    def put_chunk_message(self, message: Any, joint_names: tuple[str, ...], human: bool) -> None:
+        """Put the chunk in `message`, heard where a `human` or where a policy speaks.
+
+        Raises ContractError, and leaves the reason for the next tick, when it is no chunk of these joints from there.
+        """
+        try:
+            chunk = chunk_value(message, joint_names)
+            if (chunk.source == TELEOP_SOURCE) is not human:
+                raise ContractError(f"chunk: found source {chunk.source!r}; {TELEOP_SOURCE!r} is for {TELEOP_CHUNK.name} alone")
+        except ContractError as error:
+            self.refused.append(Reason.CHUNK_JOINTS if isinstance(error, JointNamesError) else Reason.CHUNK_MALFORMED)
+            raise
+        self.put_chunk(chunk)
 
     def put_score(self, score: FailureScore) -> None:
         """The newest score; an alarm waits in a slot of its own, where calm scores cannot overwrite it."""

@@ -9,19 +9,17 @@ from typing import IO, Any
 from std_srvs.srv import Trigger
 
 from robot_stack import build
-from robot_stack.control import TELEOP_SOURCE
-from robot_stack.data.wire import JointNamesError, chunk_value, command_value, hazards_value, score_value, to_message
+from robot_stack.data.wire import command_value, hazards_value, score_value, to_message
 from robot_stack.errors import ContractError, DriverError
 from robot_stack.exclusive import hold, holder
 from robot_stack.graph import COMMAND, FALLBACK_COMMAND, HAZARDS, JOINTS, POLICY_CHUNK, SCORE, TELEOP_CHUNK, VERDICT, Topic
 from robot_stack.interfaces import Arm, Safety
 from robot_stack.nodes.arm_loop import ArmLoop
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
-from robot_stack.nodes.messages import make, message_class
+from robot_stack.nodes.messages import make
 from robot_stack.nodes.periodic import Periodic
-from robot_stack.nodes.qos import every, newest
 from robot_stack.nodes.sayer import Sayer
-from robot_stack.types import Reason, Request, Step
+from robot_stack.types import Request, Step
 
 BRAKE_S = 2.0
 """The longest the arm may take to come to rest when the node ends."""
@@ -34,19 +32,19 @@ class ArmJob:
         self._node = node
         self._names = run.robot.joint_names
         self._sayer = Sayer(node.get_logger())
+        safety: Safety = build.safety(run)
         self._claim = _claim(run.arm_key)
         try:
             self._arm: Arm = build.arm(run)
         except BaseException:
             self._claim.close()
             raise
-        safety: Safety = build.safety(run)
         self._loop = ArmLoop(self._arm, safety, self._publish, lambda text: self._sayer.say("arm", text))
         self._period_ns = run.robot.dt_ns
-        self._priority = run.settings.fifo_priority
-        self._thread: Periodic | None = None
+        self._active = False
+        self._thread = Periodic("control", self._period_ns, self._loop.tick, node.fail, run.settings.fifo_priority)
         said = (JOINTS, COMMAND, VERDICT)
-        self._out = {topic: node.publisher(message_class(topic.type), topic.name, every(topic)) for topic in said}
+        self._out = {topic: node.publisher(topic) for topic in said}
         self._listen(node)
         for request in Request:
             node.serve(Trigger, f"~/{request.value}", self._answer_with(request))
@@ -56,19 +54,19 @@ class ArmJob:
         sys.setswitchinterval(0.0005)
         gc.collect()
         gc.freeze()
-        self._thread = Periodic("control", self._period_ns, self._loop.tick, self._node.fail, self._priority)
         self._thread.start()
+        self._active = True
         self._node.get_logger().info(f"control loop at {1e9 / self._period_ns:.0f} Hz, {self._thread.said}")
 
     def deactivate(self) -> None:
         """Bring the arm to rest through the filter, then stop the loop."""
-        thread, self._thread = self._thread, None
-        if thread is None:
+        if not self._active:
             return
+        self._active = False
         if self._node.fault is None:
             self._loop.ask(Request.DISARM)
             _wait_until(self._rests, BRAKE_S)
-        thread.stop()
+        self._thread.stop()
         if self._node.fault is not None:
             self._brake_after_fault()
 
@@ -96,25 +94,14 @@ class ArmJob:
     def _listen(self, node: ManagedNode) -> None:
         inbox = self._loop.inbox
         readers: tuple[tuple[Topic, Callable[[Any], None]], ...] = (
-            (POLICY_CHUNK, lambda m: self._chunk(m, human=False)),
-            (TELEOP_CHUNK, lambda m: self._chunk(m, human=True)),
+            (POLICY_CHUNK, lambda m: inbox.put_chunk_message(m, self._names, human=False)),
+            (TELEOP_CHUNK, lambda m: inbox.put_chunk_message(m, self._names, human=True)),
             (FALLBACK_COMMAND, lambda m: inbox.fallback.append(command_value(m, self._names))),
             (SCORE, lambda m: inbox.put_score(score_value(m))),
             (HAZARDS, lambda m: inbox.hazards.append(hazards_value(m))),
         )
         for topic, take in readers:
-            node.subscribe(message_class(topic.type), topic.name, self._guarded(topic.name, take), newest(topic))
-
-    def _chunk(self, message: Any, human: bool) -> None:
-        try:
-            chunk = chunk_value(message, self._names)
-            if (chunk.source == TELEOP_SOURCE) is not human:
-                raise ContractError(f"chunk: found source {chunk.source!r}; {TELEOP_SOURCE!r} is for {TELEOP_CHUNK.name} alone")
-            self._loop.inbox.put_chunk(chunk)
-        except ContractError as error:
-            reason = Reason.CHUNK_JOINTS if isinstance(error, JointNamesError) else Reason.CHUNK_MALFORMED
-            self._loop.inbox.refused.append(reason)
-            raise
+            node.subscribe(topic, self._guarded(topic.name, take))
 
     def _guarded(self, topic: str, take: Callable[[Any], None]) -> Callable[[Any], None]:
         """A message that is no value is said and dropped; whoever sent it counts as silent."""
@@ -129,7 +116,7 @@ class ArmJob:
 
     def _answer_with(self, request: Request) -> Callable[[Any, Any], Any]:
         def answer(_: Any, response: Any) -> Any:
-            if self._thread is None:
+            if not self._active:
                 response.success, response.message = False, f"{request.value}: arm_node is not active; activate it first"
                 return response
             question = self._loop.ask(request)

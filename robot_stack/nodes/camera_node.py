@@ -8,9 +8,8 @@ from robot_stack.errors import ConfigError, DriverError
 from robot_stack.graph import frames_topic
 from robot_stack.interfaces import Camera
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
-from robot_stack.nodes.messages import make, message_class
+from robot_stack.nodes.messages import make
 from robot_stack.nodes.periodic import Periodic
-from robot_stack.nodes.qos import every
 from robot_stack.nodes.sayer import Sayer
 
 LOOKS_PER_FRAME = 4
@@ -23,23 +22,18 @@ class CameraJob:
     def __init__(self, node: ManagedNode, run: build.Run, camera: str) -> None:
         spec = run.robot.camera(camera)
         topic = frames_topic(camera)
-        self._node = node
         self._sayer = Sayer(node.get_logger())
         self._camera: Camera = build.camera(run, camera)
-        self._publisher = node.publisher(message_class(topic.type), topic.name, every(topic))
-        self._period_ns = round(1e9 / (LOOKS_PER_FRAME * spec.rate_hz))
-        self._thread: Periodic | None = None
+        self._publisher = node.publisher(topic)
+        self._loop = Periodic("camera", round(1e9 / (LOOKS_PER_FRAME * spec.rate_hz)), self._look, node.fail)
 
     def activate(self) -> None:
         """Start looking."""
-        self._thread = Periodic("camera", self._period_ns, self._look, self._node.fail)
-        self._thread.start()
+        self._loop.start()
 
     def deactivate(self) -> None:
         """Stop looking."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.stop()
+        self._loop.stop()
 
     def close(self) -> None:
         """Release the device."""

@@ -9,10 +9,9 @@ from robot_stack.data.wire import to_message
 from robot_stack.graph import FALLBACK_COMMAND
 from robot_stack.interfaces import FallbackController
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
-from robot_stack.nodes.messages import make, message_class
+from robot_stack.nodes.messages import make
 from robot_stack.nodes.newest import NewestJoints
 from robot_stack.nodes.periodic import Periodic
-from robot_stack.nodes.qos import every
 from robot_stack.nodes.sayer import Sayer
 
 
@@ -20,25 +19,20 @@ class FallbackJob:
     """One command a control period for as long as the joints are fresh; silent otherwise, and then arm_node brakes by itself."""
 
     def __init__(self, node: ManagedNode, run: build.Run) -> None:
-        self._node = node
         self._names = run.robot.joint_names
         self._controller: FallbackController = build.fallback(run)
         self._stale_ns = nanoseconds(run.safety.joints_stale_s)
-        self._period_ns = run.robot.dt_ns
         self._joints = NewestJoints(node, self._names, Sayer(node.get_logger()))
-        self._commands = node.publisher(message_class(FALLBACK_COMMAND.type), FALLBACK_COMMAND.name, every(FALLBACK_COMMAND))
-        self._thread: Periodic | None = None
+        self._commands = node.publisher(FALLBACK_COMMAND)
+        self._loop = Periodic("fallback", run.robot.dt_ns, self._say, node.fail)
 
     def activate(self) -> None:
         """Start saying."""
-        self._thread = Periodic("fallback", self._period_ns, self._say, self._node.fail)
-        self._thread.start()
+        self._loop.start()
 
     def deactivate(self) -> None:
         """Fall silent."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.stop()
+        self._loop.stop()
 
     def close(self) -> None:
         """Nothing to give back."""

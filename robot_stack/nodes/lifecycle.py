@@ -14,6 +14,9 @@ from rclpy.signals import SignalHandlerOptions
 
 from robot_stack.discovery import require_known_network
 from robot_stack.errors import RobotStackError
+from robot_stack.graph import Topic
+from robot_stack.nodes.messages import message_class
+from robot_stack.nodes.qos import every, newest
 
 WAKE_S = 0.1
 """The main loop looks for a signal or a fault this often. Waiting without a limit never wakes with the wheels' executor."""
@@ -60,15 +63,20 @@ class ManagedNode(LifecycleNode):
         """An exception nobody expected, from any thread: the main loop reports it and ends the process."""
         self.fault = self.fault or error
 
-    def publisher(self, kind: type, topic: str, qos: Any) -> Any:
-        """A publisher that lives as long as the job."""
-        publisher = self.create_publisher(kind, topic, qos)
+    def publisher(self, topic: Topic) -> Any:
+        """A publisher of `topic` that lives as long as the job."""
+        publisher = self.create_publisher(message_class(topic.type), topic.name, every(topic))
         self._opened.append((self.destroy_publisher, publisher))
         return publisher
 
-    def subscribe(self, kind: type, topic: str, callback: Callable[[Any], None], qos: Any, raw: bool = False) -> None:
-        """Call `callback` with each message for as long as the job lives."""
-        subscription = self.create_subscription(kind, topic, callback, qos, raw=raw)
+    def subscribe(self, topic: Topic, callback: Callable[[Any], None]) -> None:
+        """Call `callback` with the newest message of `topic` for as long as the job lives."""
+        subscription = self.create_subscription(message_class(topic.type), topic.name, callback, newest(topic))
+        self._opened.append((self.destroy_subscription, subscription))
+
+    def record(self, topic: Topic, callback: Callable[[bytes], None]) -> None:
+        """Call `callback` with the bytes of every message of `topic` for as long as the job lives."""
+        subscription = self.create_subscription(message_class(topic.type), topic.name, callback, every(topic), raw=True)
         self._opened.append((self.destroy_subscription, subscription))
 
     def serve(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:

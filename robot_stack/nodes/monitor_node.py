@@ -8,10 +8,9 @@ from robot_stack.clock import nanoseconds
 from robot_stack.data.wire import to_message
 from robot_stack.graph import HAZARDS, SCORE
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
-from robot_stack.nodes.messages import make, message_class
+from robot_stack.nodes.messages import make
 from robot_stack.nodes.newest import NewestFrames
 from robot_stack.nodes.periodic import Periodic
-from robot_stack.nodes.qos import every
 from robot_stack.nodes.sayer import Sayer
 
 
@@ -19,27 +18,22 @@ class MonitorJob:
     """Monitor and detector on the newest frames. A camera that is silent is a cause in the score, never a missing score."""
 
     def __init__(self, node: ManagedNode, run: build.Run) -> None:
-        self._node = node
         self._monitor = build.monitor(run)
         self._detector = build.detector(run)
         self._watched = self._monitor.start()
         self._tracked = self._detector.start()
-        self._period_ns = nanoseconds(1.0 / run.monitor.rate_hz)
         self._frames = NewestFrames(node, [c.name for c in run.robot.cameras], Sayer(node.get_logger()))
-        self._scores = node.publisher(message_class(SCORE.type), SCORE.name, every(SCORE))
-        self._hazards = node.publisher(message_class(HAZARDS.type), HAZARDS.name, every(HAZARDS))
-        self._thread: Periodic | None = None
+        self._scores = node.publisher(SCORE)
+        self._hazards = node.publisher(HAZARDS)
+        self._loop = Periodic("monitor", nanoseconds(1.0 / run.monitor.rate_hz), self._watch, node.fail)
 
     def activate(self) -> None:
         """Start watching."""
-        self._thread = Periodic("monitor", self._period_ns, self._watch, self._node.fail)
-        self._thread.start()
+        self._loop.start()
 
     def deactivate(self) -> None:
         """Stop watching: arm_node takes silence for an alarm."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.stop()
+        self._loop.stop()
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -7,8 +7,6 @@ from robot_stack.data.wire import frame_value, state_value
 from robot_stack.errors import ContractError
 from robot_stack.graph import JOINTS, frames_topic
 from robot_stack.nodes.lifecycle import ManagedNode
-from robot_stack.nodes.messages import message_class
-from robot_stack.nodes.qos import newest
 from robot_stack.nodes.sayer import Sayer
 from robot_stack.types import CameraFrame, JointState
 
@@ -21,7 +19,7 @@ class NewestFrames:
         self._sayer = sayer
         for camera in cameras:
             topic = frames_topic(camera)
-            node.subscribe(message_class(topic.type), topic.name, self._taker(camera), newest(topic))
+            node.subscribe(topic, self._taker(camera))
 
     def all(self) -> Mapping[str, CameraFrame]:
         """The newest frame of each camera heard so far."""
@@ -46,7 +44,7 @@ class NewestJoints:
         self.state: JointState | None = None
         self._names = joint_names
         self._sayer = sayer
-        node.subscribe(message_class(JOINTS.type), JOINTS.name, self._take, newest(JOINTS))
+        node.subscribe(JOINTS, self._take)
 
     def _take(self, message: Any) -> None:
         try:

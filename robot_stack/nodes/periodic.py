@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 
 class Periodic:
-    """Calls `step(lateness_ns)` every `period_ns` in a thread of its own. Deadlines missed altogether are skipped.
+    """Calls `step(lateness_ns)` every `period_ns` in a thread of its own, from `start` to `stop`, as often as that is wanted.
 
-    An exception out of `step` ends the thread and is handed to `on_fault`. `priority` 1..99 asks for SCHED_FIFO; `said` is
-    the one line that tells what was got.
+    Deadlines missed altogether are skipped. An exception out of `step` ends the thread and is handed to `on_fault`.
+    `priority` 1..99 asks for SCHED_FIFO; `said` is the one line that tells what was got.
     """
 
     def __init__(
@@ -22,37 +22,43 @@ class Periodic:
         priority: int = 0,
     ) -> None:
         self.said = "normal scheduling"
+        self._name = name
         self._period_ns = period_ns
         self._step = step
         self._on_fault = on_fault
         self._priority = priority
-        self._ready = threading.Event()
+        self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin; returns once the thread runs with the scheduling it can have."""
+        """Begin; returns once the thread runs with the scheduling it can have. Nothing to do when it is running."""
+        if self._thread is not None:
+            return
+        ready, self._stopping = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(ready, self._stopping), name=self._name, daemon=True)
         self._thread.start()
-        self._ready.wait()
+        ready.wait()
 
     def stop(self, timeout_s: float = 2.0) -> bool:
-        """End after the step that runs now; True when the thread is gone."""
+        """End after the step that runs now; True when the thread is gone, or there was none."""
+        thread, self._thread = self._thread, None
         self._stopping.set()
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        if thread is None or thread is threading.current_thread():
+            return thread is None
+        thread.join(timeout_s)
+        return not thread.is_alive()
 
-    def _run(self) -> None:
+    def _run(self, ready: threading.Event, stopping: threading.Event) -> None:
         self.said = _schedule(self._priority)
-        self._ready.set()
+        ready.set()
         try:
-            self._loop()
+            self._loop(stopping)
         except BaseException as error:  # whatever it is, the node must learn of it and end
             self._on_fault(error)
 
-    def _loop(self) -> None:
+    def _loop(self, stopping: threading.Event) -> None:
         deadline_ns = time.monotonic_ns() + self._period_ns
-        while not self._stopping.is_set():
+        while not stopping.is_set():
             if (rest_ns := deadline_ns - time.monotonic_ns()) > 0:
                 time.sleep(rest_ns / 1e9)
             now_ns = time.monotonic_ns()

@@ -10,10 +10,9 @@ from robot_stack.errors import PolicyError
 from robot_stack.graph import POLICY_CHOICE, POLICY_CHUNK
 from robot_stack.interfaces import Policy
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
-from robot_stack.nodes.messages import make, message_class
+from robot_stack.nodes.messages import make
 from robot_stack.nodes.newest import NewestFrames, NewestJoints
 from robot_stack.nodes.periodic import Periodic
-from robot_stack.nodes.qos import every
 from robot_stack.nodes.sayer import Sayer
 from robot_stack.observe import ObserveLimits, observe
 
@@ -22,29 +21,24 @@ class PolicyJob:
     """One decision every replanning period, or as fast as they come when one takes longer. Raises PolicyError on a bad bundle."""
 
     def __init__(self, node: ManagedNode, run: build.Run) -> None:
-        self._node = node
         self._names = run.robot.joint_names
         self._policy: Policy = build.policy(run)
         self._instruction = run.instruction
         self._limits = ObserveLimits()
-        self._period_ns = nanoseconds(run.settings.policy_period_s)
         self._sayer = Sayer(node.get_logger())
         self._frames = NewestFrames(node, self._policy.cameras, self._sayer)
         self._joints = NewestJoints(node, self._names, self._sayer)
-        self._chunks = node.publisher(message_class(POLICY_CHUNK.type), POLICY_CHUNK.name, every(POLICY_CHUNK))
-        self._choices = node.publisher(message_class(POLICY_CHOICE.type), POLICY_CHOICE.name, every(POLICY_CHOICE))
-        self._thread: Periodic | None = None
+        self._chunks = node.publisher(POLICY_CHUNK)
+        self._choices = node.publisher(POLICY_CHOICE)
+        self._loop = Periodic("policy", nanoseconds(run.settings.policy_period_s), self._decide, node.fail)
 
     def activate(self) -> None:
         """Start deciding."""
-        self._thread = Periodic("policy", self._period_ns, self._decide, self._node.fail)
-        self._thread.start()
+        self._loop.start()
 
     def deactivate(self) -> None:
         """Stop after the decision that runs now."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.stop()
+        self._loop.stop()
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -22,8 +22,6 @@ from robot_stack.data.log import LogMetadata, LogSummary, LogWriter
 from robot_stack.errors import DataError
 from robot_stack.graph import POLICY_CHUNK, TELEOP_CHUNK, topics
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
-from robot_stack.nodes.messages import message_class
-from robot_stack.nodes.qos import every
 from robot_stack.nodes.sayer import Sayer
 
 CHUNKS_BEFORE = 5
@@ -42,7 +40,7 @@ class RecorderJob:
         node.text("path")
         node.text("scenario")
         for topic in topics([camera.name for camera in run.robot.cameras]):
-            node.subscribe(message_class(topic.type), topic.name, self._taker(topic.name), every(topic), raw=True)
+            node.record(topic, self._taker(topic.name))
         node.serve(Trigger, "~/start", self._start)
         node.serve(Trigger, "~/stop", self._stop)
 
