@@ -68,6 +68,8 @@ def load_checkpoint(folder: Path) -> tuple[FlowPolicy, Card]:
 
 
 def _read_card(folder: Path) -> Card:
+    if not (folder / CARD).is_file():
+        raise PolicyError(f"{folder / CARD}: missing, allowed a folder that training wrote; next: robot-stack train out={folder}")
     try:
         raw = yaml.safe_load((folder / CARD).read_text())
         return Card(

@@ -96,8 +96,8 @@ def _check(command: RunCommand | RecordCommand) -> None:
     from drivers.scenario import SCENARIOS
     from policies.bundle import load_bundle
 
-    for name in command.run.episodes:
-        if name not in SCENARIOS:
-            raise ConfigError(f"run.episodes: found {name!r}, allowed {', '.join(SCENARIOS)}")
+    strangers = [name for name in command.run.episodes if name not in SCENARIOS]
+    if strangers or not command.run.episodes:
+        raise ConfigError(f"run.episodes: found {strangers or 'none'}, allowed one or more of {', '.join(SCENARIOS)}")
     if isinstance(command, RunCommand):
         load_bundle(Path(command.bundle), load_robot(command.robot).joint_names)

@@ -79,7 +79,10 @@ class RobotSpec:
             if not -1 <= joint.parent < i:
                 raise ConfigError(f"robot.joints[{i}].parent: found {joint.parent}, allowed -1..{i - 1}: parents come first")
             if not (joint.q_min < joint.q_max and joint.qd_max > 0 and joint.qdd_max > 0):
-                raise ConfigError(f"robot.joints[{i}] ({joint.name}): allowed q_min < q_max, qd_max > 0, qdd_max > 0")
+                found = f"q_min {joint.q_min}, q_max {joint.q_max}, qd_max {joint.qd_max}, qdd_max {joint.qdd_max}"
+                raise ConfigError(
+                    f"robot.joints[{i}] ({joint.name}): found {found}; allowed q_min < q_max, qd_max > 0, qdd_max > 0"
+                )
 
     @property
     def joint_names(self) -> tuple[str, ...]:

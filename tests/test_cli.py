@@ -80,6 +80,8 @@ def test_a_bare_path_is_the_main_key(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_an_unknown_scenario_is_refused_before_anything_starts(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["record", "run.episodes=[storm]"]) == 2
     assert "'storm'" in (said := capsys.readouterr().err) and "nominal" in said
+    assert cli.main(["record", "run.episodes=[]"]) == 2
+    assert "found none" in capsys.readouterr().err
 
 
 def test_a_truncated_bundle_is_refused_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

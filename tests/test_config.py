@@ -65,6 +65,14 @@ def test_a_number_that_is_none_is_refused(value: float) -> None:
         build(SafetySettings, {"tracking_limit": value})
 
 
+@pytest.mark.parametrize(
+    "override", ["safety.tracking_limit=-1", "safety.clear_s=-0.5", "run.episode_s=-3", "run.policy_period_s=0"]
+)
+def test_a_value_out_of_range_is_refused_with_the_range(override: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{override.partition('=')[0]}: found .*, allowed .* or more"):
+        load(RunCommand, ["bundle=x", override])
+
+
 def test_tuples_stay_tuples() -> None:
     settings = load(RunCommand, ["bundle=x", "task.cube_area=[1,2,3,4]"])
     assert settings.task.cube_area == (1.0, 2.0, 3.0, 4.0)

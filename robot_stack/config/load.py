@@ -6,7 +6,7 @@ value of another type, is a ConfigError before anything runs.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -86,7 +86,9 @@ def _explain(command: type, overrides: Sequence[str], error: Exception) -> str:
     name = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
     hint = keys_of(command).get(name)
     reason = " ".join(line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type=")))
-    return f"{name}: {reason}; allowed {type_name(hint)}" if hint is not None else f"{' '.join(overrides)}: {reason}"
+    if hint is None:
+        return f"{' '.join(overrides)}: {reason}"
+    return f"{name}: {reason}; allowed {type_name(hint)}{', written [a,b]' if get_origin(hint) in (list, tuple) else ''}"
 
 
 def _schema(command: type) -> DictConfig:

@@ -1,6 +1,15 @@
 """Every option of robot_stack, typed, with its unit. The YAML groups beside this file fill these; an unknown key is an error."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+
+from robot_stack.errors import ConfigError
+
+
+def _at_least(group: str, owner: object, least: float, *names: str) -> None:
+    """Raises ConfigError unless every one of `names` is `least` or more (NaN is not)."""
+    for name in names:
+        if not (value := getattr(owner, name)) >= least:
+            raise ConfigError(f"{group}.{name}: found {value}, allowed {least:g} or more")
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,9 @@ class SafetySettings:
     fallback_retreat_speed: float = 0.0
     fallback_wait_s: float = 0.30
     use_filter: bool = True
+
+    def __post_init__(self) -> None:
+        _at_least("safety", self, 0.0, *(f.name for f in fields(self) if f.type is float and f.name != "barrier_level"))
 
 
 @dataclass(frozen=True)
@@ -200,6 +212,10 @@ class RunSettings:
     candidates: int = 0
     start_s: float = 60.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least("run", self, 0.0, "episode_s", "start_s", "candidates", "fifo_priority", "seed")
+        _at_least("run", self, 0.001, "policy_period_s")
 
 
 @dataclass(frozen=True)
