@@ -29,6 +29,7 @@ from robot_stack.types import Request, Step
 
 KEPT_STEPS = 500
 """How many verdicts are kept for `wait_for`: five seconds of them."""
+ASK_AGAIN_S = 2.0
 
 
 class Operator:
@@ -76,8 +77,18 @@ class Operator:
         return self._granted(f"/{RECORDER_NODE}/stop", timeout_s)
 
     def lifecycle_state(self, node: str, timeout_s: float = 5.0) -> str:
-        """The lifecycle state of `node`: "active", "inactive", ... Raises RobotStackError when it does not answer."""
-        return str(self._call(GetState, f"/{node}/get_state", GetState.Request(), timeout_s).current_state.label)
+        """The lifecycle state of `node`: "active", "inactive", ... Raises RobotStackError when it does not answer.
+
+        Asked again every ASK_AGAIN_S: DDS loses an answer whose sender has not yet discovered who asked.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            patience_s = min(ASK_AGAIN_S, max(0.0, deadline - time.monotonic()))
+            try:
+                return str(self._call(GetState, f"/{node}/get_state", GetState.Request(), patience_s).current_state.label)
+            except RobotStackError:
+                if time.monotonic() >= deadline:
+                    raise
 
     def change_state(self, node: str, transition: int, timeout_s: float = 5.0) -> bool:
         """Ask `node` for a lifecycle transition (lifecycle_msgs/Transition); False when it refused."""
