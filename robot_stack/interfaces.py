@@ -120,7 +120,10 @@ class Situation(Protocol):
     """What safety may know at a tick: the newest of everything, each with its own time. `control.ControlState` is one."""
 
     @property
-    def mode(self) -> Mode: ...
+    def mode(self) -> Mode:
+        """Who may move the arm."""
+        ...
+
     @property
     def since_ns(self) -> int:
         """When the mode began."""
@@ -132,9 +135,15 @@ class Situation(Protocol):
         ...
 
     @property
-    def joints(self) -> JointState | None: ...
+    def joints(self) -> JointState | None:
+        """The newest measured state (None: none yet)."""
+        ...
+
     @property
-    def hazards(self) -> Hazards | None: ...
+    def hazards(self) -> Hazards | None:
+        """The newest perceived hazards (None: none yet)."""
+        ...
+
     @property
     def commanded(self) -> SafeCommand | None:
         """What was sent in the last tick."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from robot_stack.errors import ContractError, DataError
+from robot_stack.errors import ContractError
 from robot_stack.types import (
     ActionChunk,
     Decision,
@@ -141,8 +141,3 @@ def _verdict_value(fields: dict[str, Any]) -> SafetyVerdict:
         margin=fields["margin"],
         barrier=fields["barrier"],
     )
-
-
-def no_chunk(key: str) -> ActionChunk:
-    """A `chunk_of` that knows none: raises DataError, naming the chunk."""
-    raise DataError(f"chunk {key}: not in the log; was /policy/chunk or /teleop/chunk recorded, or is the log cut?")

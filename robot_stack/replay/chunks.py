@@ -126,8 +126,3 @@ def _shown(
         joints = values.get("joints")
         whole = isinstance(joints, JointState) and len(frames) == len(policy.cameras)
         yield (chunk, note), Observation(chunk.t_obs_ns, frames, joints, instruction) if whole else None  # type: ignore[arg-type]
-
-
-def recorded_latencies_s(log: EpisodeLog) -> tuple[float, ...]:
-    """How long each decision took on the robot, s: what lock-step runs inject."""
-    return tuple(v.latency_s for _, _, v in log.iterate({CHOICE}) if isinstance(v, ChoiceNote) and np.isfinite(v.latency_s))

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from robot_stack.data.compare import difference
 from robot_stack.data.rosbags_messages import deserialize_cdr, make, serialize_cdr
 from robot_stack.data.wire import JointNamesError, chunk_key, from_message, to_message, type_of
-from robot_stack.data.wire_step import no_chunk
 from robot_stack.errors import ContractError, DataError
 from robot_stack.types import ActionChunk, CameraFrame, Choice, JointState
 
@@ -182,8 +181,3 @@ def test_an_unknown_topic_is_named():
 def test_bytes_that_are_no_message_are_a_data_error():
     with pytest.raises(DataError, match="damaged"):
         deserialize_cdr(b"\x00\x01\x00\x00\xff", type_of("/arm/verdict"))
-
-
-def test_a_tick_whose_chunk_is_not_in_the_log_names_the_chunk():
-    with pytest.raises(DataError, match="flow@5#"):
-        no_chunk(chunk_key(chunk()))

@@ -6,7 +6,7 @@ import pytest
 from robot_stack.data.log import LogMetadata, LogWriter, read_log
 from robot_stack.data.wire import ChoiceNote, note_of
 from robot_stack.errors import DataError, ReplayMismatch
-from robot_stack.replay.chunks import recorded_latencies_s, replay_chunks
+from robot_stack.replay.chunks import replay_chunks
 from robot_stack.types import ActionChunk, CameraFrame, Choice, JointState, Observation
 
 
@@ -78,10 +78,6 @@ def test_a_log_without_chunks_is_no_success(tmp_path):
         pass
     with pytest.raises(ReplayMismatch, match="no chunk to compare"):
         replay_chunks(read_log(tmp_path / "log"), MeanPolicy()).require()
-
-
-def test_latencies_are_those_that_were_measured(tmp_path):
-    assert recorded_latencies_s(record(tmp_path / "log"))[:3] == (0.01, 0.0103, 0.0106)
 
 
 def test_a_note_names_every_input_it_was_made_from(tmp_path):
