@@ -1,9 +1,8 @@
 """A checkpoint becomes a bundle: one ONNX graph that is the whole decision, and a manifest that says what it is.
 
-In: uint8 pictures, joints, noise (N, T, J). Inside: resize, normalisation, ONE encoding, N-way denoising with all Euler steps
-unrolled,
-the selector's pseudo-counts and the arg-max. Out: chunk (T, J), winner, counts (N,), features (N, F), candidates (N, T, J). N
-is dynamic.
+In: uint8 pictures, joints, noise (N, T, J), N dynamic. Inside: resize, normalisation, ONE encoding, N-way denoising with all
+Euler steps unrolled, the selector's pseudo-counts and the arg-max. Out: chunk (T, J), winner, counts (N,), features (N, F),
+candidates (N, T, J).
 """
 
 import logging

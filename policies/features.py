@@ -1,9 +1,7 @@
-"""TACO's high-fidelity feature search (arXiv 2512.02834): the generator never sees clean actions, so its features
-must not either.
+"""TACO's high-fidelity feature search (arXiv 2512.02834): the generator never sees clean actions, so features mustn't either.
 
 For every demonstrated sample, M chunks are drawn with the true sampler and one fixed noise bank; the feature of the chunk
-nearest the expert's (L2 over normalised modes) is kept. Those features, one per sample, are what the pseudo-count network is
-trained on.
+nearest the expert's (L2 over normalised modes) is kept. On those features, one a sample, the pseudo-count network is trained.
 """
 
 from collections.abc import Sequence
