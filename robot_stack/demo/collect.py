@@ -34,16 +34,21 @@ class Demonstration:
 
 
 def plan(setup: Setup, settings: DemoSettings, folder: Path) -> list[Demonstration]:
-    """Which demonstrations to record: exact shares of clumsy and obstructed ones, spread by a seeded shuffle."""
+    """Which demonstrations to record: exact shares of clumsy and obstructed ones, spread by a seeded shuffle.
+
+    A clumsy one starts exactly where a good one does: what is seen must not tell which of the two it will be.
+    """
     n = settings.demonstrations
     rng = np.random.default_rng(settings.seed)
     clumsy = rng.permutation(np.arange(n) < round(settings.clumsy_share * n))
+    layout = np.cumsum(~clumsy) - 1
+    layout[clumsy] = rng.choice(layout[~clumsy], clumsy.sum(), replace=False)
     obstructed = rng.permutation(np.arange(n) < round(settings.obstacle_share * n))
     return [
         Demonstration(
             setup=setup,
             path=folder / f"episode_{i:04d}",
-            seed=FIRST_SEED + settings.seed * 1_000 + i,
+            seed=FIRST_SEED + settings.seed * 1_000 + int(layout[i]),
             scenario="obstacle" if obstructed[i] else "nominal",
             clumsy=bool(clumsy[i]),
         )
