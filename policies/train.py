@@ -98,7 +98,7 @@ class _Run:
 
     def _save(self) -> None:
         parameters = dict(self.policy.named_parameters())
-        state = {name: self.optimiser.state[p] for name, p in parameters.items()}
+        state = {name: self.optimiser.state[p] for name, p in parameters.items() if p in self.optimiser.state}
         tensors = named("weight", parameters) | named("average", self.average)
         for part in ("exp_avg", "exp_avg_sq", "step"):
             tensors |= named(part, {name: s[part] for name, s in state.items()})
@@ -111,7 +111,8 @@ class _Run:
         self.average = {name: self.average[name] for name, _ in self.policy.named_parameters()}
         parts = {part: with_prefix(part, tensors) for part in ("exp_avg", "exp_avg_sq", "step")}
         for name, parameter in self.policy.named_parameters():
-            self.optimiser.state[parameter] = {part: parts[part][name] for part in parts}
+            if name in parts["step"]:  # what no loss reaches (the foresight, when it is not asked for) has no state
+                self.optimiser.state[parameter] = {part: parts[part][name] for part in parts}
         self.step, (self.loss, self.spent_s) = step, tensors["run"].tolist()
 
 

@@ -1,7 +1,6 @@
-"""Exact finite-sample thresholds. No asymptotics: both bounds hold for any distribution of exchangeable scores.
+"""Exact finite-sample thresholds. No asymptotics: the bound holds for any distribution of exchangeable scores.
 
-`conformal_quantile`: split conformal prediction (Vovk 2005; Angelopoulos & Bates 2021, eq. 1), a guarantee on average over
-calibration sets. `certified_threshold`: the stronger "with confidence 1 - beta over the calibration set" kind, from the
+`certified_threshold` is conformal calibration "with confidence 1 - beta over the calibration set" (Vovk 2012), from the
 Clopper-Pearson upper bound of a binomial rate (1934); at an order statistic that is the tolerance limit of Wilks (1941).
 """
 
@@ -11,13 +10,6 @@ import numpy as np
 
 from robot_stack.errors import DataError
 from robot_stack.types import Array
-
-
-def conformal_quantile(scores: Array, alpha: float) -> float:
-    """The smallest t among `scores` (n,) with P(new score > t) <= alpha, exchangeable; inf when n < 1/alpha - 1."""
-    ordered = np.sort(_finite(scores))
-    rank = math.ceil((len(ordered) + 1) * (1 - alpha))
-    return float(ordered[rank - 1]) if 1 <= rank <= len(ordered) else math.inf
 
 
 def clopper_pearson_upper(k: int, n: int, confidence: float) -> float:

@@ -1,4 +1,7 @@
-"""The real graph for tests: a small policy with random weights, exported once, kept by the hash of its code, and a starter."""
+"""For all tests: property tests judge values, never the speed of the machine they run on.
+
+And the real graph: a small policy with random weights, exported once, kept by the hash of its code, and a starter.
+"""
 
 import hashlib
 import os
@@ -10,12 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from robot_stack.config.commands import RecordCommand, RunCommand
 from robot_stack.config.load import load
 
 if TYPE_CHECKING:
     from robot_stack.supervisor import Graph
+
+settings.register_profile("values", deadline=None)
+settings.load_profile("values")
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPORTER = ROOT / "tests" / "graph_bundle.py"

@@ -1,4 +1,4 @@
-"""The bounds hold in simulation: not on average only where they promise more."""
+"""The bounds hold in simulation, with the confidence they promise."""
 
 import math
 
@@ -9,20 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from robot_stack.errors import DataError
-from safety.conformal import certified_threshold, clopper_pearson_upper, conformal_quantile, samples_needed
-
-
-@pytest.mark.parametrize("n", [20, 57, 200])
-@pytest.mark.parametrize("alpha", [0.05, 0.2])
-def test_conformal_quantile_covers_on_average_and_is_not_wasteful(n: int, alpha: float) -> None:
-    rng = np.random.default_rng(n)
-    exceeded = [1 - conformal_quantile(rng.random(n), alpha) for _ in range(4000)]
-    assert alpha - 1 / (n + 1) - 0.005 <= np.mean(exceeded) <= alpha + 0.003
-
-
-def test_too_few_scores_give_an_infinite_quantile() -> None:
-    assert conformal_quantile(np.arange(18.0), 0.05) == math.inf
-    assert conformal_quantile(np.arange(19.0), 0.05) == 18.0
+from safety.conformal import certified_threshold, clopper_pearson_upper, samples_needed
 
 
 @given(st.integers(1, 300), st.data(), st.floats(0.5, 0.999))
