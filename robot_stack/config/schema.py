@@ -226,7 +226,7 @@ class DemoSettings:
     root: str = "runs/demo"
     demonstrations: int = 120
     live_demonstrations: int = 3
-    clumsy_share: float = 0.2
+    clumsy_share: float = 0.1
     obstacle_share: float = 0.25
     close_calls: int = 24
     camera_hz: float = 10.0

@@ -23,7 +23,7 @@ from safety.monitor_training import train_monitor
 from safety.taco import save_cfn, train_cfn
 from safety.vocbf import barrier_values, train_vocbf
 
-FEATURE_FRAMES = 2500
+FEATURE_FRAMES = 1500
 """About so many recorded samples are searched for the selector's features."""
 
 

@@ -84,11 +84,6 @@ class Outcome:
         """The arm touched the keep-out obstacle."""
         return self.clearance < 0.0
 
-    @property
-    def false_stop(self) -> bool:
-        """Stopped although nothing was wrong."""
-        return self.scenario == "nominal" and self.final_mode is Mode.STOP
-
 
 class Episode:
     """One lock-step episode: `run` it once. State that nodes keep in their processes lives in the fields."""
