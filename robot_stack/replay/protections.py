@@ -12,6 +12,8 @@ from drivers.scenario import SCENARIOS
 from robot_stack.replay.crew import Setup, autonomous
 from robot_stack.replay.lockstep import Episode, Outcome
 
+NEVER_S = 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:
@@ -86,13 +88,15 @@ def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def run_job(job: Job) -> Outcome:
-    """One episode, in this process, one thread. The policy's noise bank is drawn from the seed, so variants are paired."""
+    """One episode, in this process, one thread. The policy's noise bank is drawn from the seed, so variants are paired.
+
+    Without the monitor nobody minds old hazards either: the bare policy goes on when a camera freezes.
+    """
     setup, variant = job.trial.setup, job.variant
-    setup = replace(
-        setup,
-        safety=replace(setup.safety, use_filter=variant.filter),
-        monitor=setup.monitor if variant.monitor else None,
-    )
+    safety = replace(setup.safety, use_filter=variant.filter)
+    if not variant.monitor:
+        safety = replace(safety, hazards_stale_s=NEVER_S)
+    setup = replace(setup, safety=safety, monitor=setup.monitor if variant.monitor else None)
     crew = autonomous(setup, job.trial.bundle, candidates=0 if variant.selector else 1, noise_seed=job.seed)
     return Episode(crew, SCENARIOS[job.scenario], job.seed).run()
 
