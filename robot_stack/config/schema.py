@@ -17,7 +17,7 @@ class SafetySettings:
     """Filter and mode machine. Times in s, lengths in m; `*_gain` are the alpha of a barrier row, 1/s."""
 
     joints_stale_s: float = 0.05
-    policy_silent_s: float = 0.30
+    policy_silent_s: float = 0.35
     teleop_silent_s: float = 0.30
     monitor_silent_s: float = 0.40
     hazards_stale_s: float = 0.50
@@ -197,8 +197,9 @@ class RunSettings:
     """The ROS 2 graph. Times in s.
 
     `domain` < 0: a free one is drawn for each run. `network` "": this computer alone, else the IPv4 address of the interface to
-    use. `fifo_priority` 1..99 asks for SCHED_FIFO for the control loop (0: normal scheduling). `policy_period_s`: the least
-    time between two decisions. `candidates` N (0: the bundle's). `start_s`: how long the graph may take to come up.
+    use. `fifo_priority` 1..99 asks for SCHED_FIFO for the control loop (0: normal scheduling). `policy_period_s`,
+    `teleop_period_s`: the least time between two chunks; a policy that decides anew too often changes its mind too often.
+    `candidates` N (0: the bundle's). `start_s`: how long the graph may take to come up.
     Episode i of `episodes` starts the simulated world from `seed` + i.
     """
 
@@ -208,14 +209,15 @@ class RunSettings:
     episode_s: float = 12.0
     episodes: list[str] = field(default_factory=lambda: ["nominal"])
     fifo_priority: int = 0
-    policy_period_s: float = 0.1
+    policy_period_s: float = 0.2
+    teleop_period_s: float = 0.1
     candidates: int = 0
     start_s: float = 60.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         _at_least("run", self, 0.0, "episode_s", "start_s", "candidates", "fifo_priority", "seed")
-        _at_least("run", self, 0.001, "policy_period_s")
+        _at_least("run", self, 0.001, "policy_period_s", "teleop_period_s")
 
 
 @dataclass(frozen=True)

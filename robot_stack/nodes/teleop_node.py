@@ -26,7 +26,7 @@ class TeleopJob:
         self._run = run
         self._chunks = node.publisher(TELEOP_CHUNK)
         self._device: Teleoperator | None = None
-        self._loop = Periodic("teleop", nanoseconds(run.settings.policy_period_s), self._act, node.fail)
+        self._loop = Periodic("teleop", nanoseconds(run.settings.teleop_period_s), self._act, node.fail)
 
     def activate(self) -> None:
         """Take up the device anew; a scripted human begins its job again."""

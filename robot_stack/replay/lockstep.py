@@ -41,7 +41,8 @@ class Rates:
 
     camera_hz: float = 30.0
     monitor_hz: float = 15.0
-    policy_hz: float = 10.0
+    policy_hz: float = 5.0
+    teleop_hz: float = 10.0
     monitor_latency_s: float = 0.01
     policy_latency_s: tuple[float, ...] = (0.04,)
 
@@ -176,7 +177,7 @@ class Episode:
         return choice.chunk
 
     def _teleop(self, now: int, teleoperator: Teleoperator) -> ActionChunk | None:
-        chunk = teleoperator.act(now) if self._is_due("teleop", now, self._crew.rates.policy_hz) else None
+        chunk = teleoperator.act(now) if self._is_due("teleop", now, self._crew.rates.teleop_hz) else None
         self._publish("/teleop/chunk", now, chunk)
         return chunk
 
