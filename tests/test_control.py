@@ -24,7 +24,7 @@ from robot_stack.types import (
 from safety.layer import SafetyLayer
 
 SPEC = load_robot("sim_arm")
-SETTINGS = SafetySettings()
+SETTINGS = SafetySettings(policy_silent_s=0.30)
 LAYER = SafetyLayer(SPEC, SETTINGS)
 HOME = np.array(SPEC.q_home)
 MS = 1_000_000

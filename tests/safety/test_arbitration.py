@@ -11,7 +11,7 @@ from robot_stack.control import ControlState
 from robot_stack.types import ARMED, Hazards, JointState, Mode, Reason, Request
 from safety.arbitration import TABLE, Condition, arbitrate
 
-SETTINGS = SafetySettings()
+SETTINGS = SafetySettings(policy_silent_s=0.30)
 NOW = 100_000_000_000
 MS = 1_000_000
 
