@@ -19,6 +19,7 @@ PATIENCE_S = 60.0
 SAFE = (Decision.HOLD, Decision.STOP)
 WITHIN_NS = 500_000_000
 LATE_NS = 100_000_000
+STALLED_NS = 30_000_000
 """How late a tick of a busy test machine may be."""
 ATTEMPTS = 10
 RECORDED_NS = 1_500_000_000
@@ -57,11 +58,12 @@ def test_a_killed_policy_ends_in_fallback_a_hold_and_then_a_stop_with_the_settin
     start_graph: Callable[..., Graph], tmp_path: Path
 ) -> None:
     shipped, allowed = SafetySettings(), [Reason.POLICY_SILENT, Reason.FALLBACK_TOO_LONG]
-    for attempt in range(3):  # joints 50 ms late, on a busy machine, are another fault
+    for attempt in range(4):  # on a busy machine: joints 50 ms late are another fault, and a stalled loop keeps no deadline
         with start_graph(shipped=True) as graph:
             assert graph.run.safety == shipped
             killed_ns, steps = killed_policy(graph, tmp_path / f"log{attempt}")
-        if [step.mode_cause[0] for step in steps if step.mode_cause] == allowed:
+        punctual = max(step.lateness_ns for step in steps) < STALLED_NS
+        if punctual and [step.mode_cause[0] for step in steps if step.mode_cause] == allowed:
             break
     fallback = first(steps, lambda step: step.verdict.mode is Mode.FALLBACK)
     stopped = first(steps, lambda step: step.verdict.mode is Mode.STOP)
