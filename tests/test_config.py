@@ -38,7 +38,7 @@ def test_every_group_of_every_command_has_an_option(kind: type) -> None:
 def test_every_option_of_every_group_loads() -> None:
     for key, hint in keys_of(DemoCommand).items():
         for option in options_of(key) if is_settings(hint) else ():
-            load(DemoCommand, [f"{key}={option}"])
+            assert isinstance(load(DemoCommand, [f"{key}={option}"]), DemoCommand)
 
 
 def test_values_of_each_type_are_overridden() -> None:

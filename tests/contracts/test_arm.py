@@ -76,6 +76,8 @@ def test_a_command_of_the_wrong_length_is_refused(arm: Arm, change: int) -> None
 def test_closing_twice_is_allowed(arm: Arm) -> None:
     arm.close()
     arm.close()
+    with pytest.raises(DriverError):
+        arm.read()
 
 
 def test_a_closed_arm_neither_reads_nor_moves(arm: Arm) -> None:

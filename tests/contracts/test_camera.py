@@ -70,6 +70,8 @@ def test_the_same_frame_is_never_returned_twice(camera: Camera) -> None:
 def test_closing_twice_is_allowed(camera: Camera) -> None:
     camera.close()
     camera.close()
+    with pytest.raises(DriverError):
+        camera.read()
 
 
 def test_reading_a_closed_camera_is_an_error(camera: Camera) -> None:
