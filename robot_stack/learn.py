@@ -1,8 +1,10 @@
 """`robot-stack train` and `export`: recorded episodes -> checkpoint -> bundle."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from robot_stack.config.commands import ExportCommand, TrainCommand
+from robot_stack.config.schema import TacoSettings
 from robot_stack.data.episode import Episode
 from robot_stack.errors import DataError
 
@@ -22,28 +24,35 @@ def train(command: TrainCommand) -> Path:
 
 
 def export(command: ExportCommand) -> Path:
-    """Turn a checkpoint into a bundle, with a selector trained on what it was trained on; returns the bundle folder.
-
-    Parity is measured on the episodes the training kept out (on all, when it kept none out).
-    """
+    """Turn a checkpoint into a bundle, with a selector trained on what it was trained on; returns the bundle folder."""
     import torch
 
     from policies.checkpoint import load_checkpoint
-    from policies.export import export_bundle
-    from policies.features import features_of
-    from safety.taco import train_cfn
 
     checkpoint = Path(command.checkpoint)
     card = load_checkpoint(checkpoint)[1]
     torch.set_num_threads(max(1, card.train.threads))
     sizes = {size for _, size in card.cameras}
     episodes = load_episodes(Path(command.dataset), card.settings.rate_hz, sizes.pop() if len(sizes) == 1 else None)
+    return bundle_of(checkpoint, episodes, command.taco if command.selector else None, Path(command.out))
+
+
+def bundle_of(checkpoint: Path, episodes: Sequence[Episode], taco: TacoSettings | None, out: Path) -> Path:
+    """The bundle of `checkpoint` in `out`; `taco`: with a selector learned on the `episodes` the policy was trained on.
+
+    Parity is measured on the last `holdout` episodes, those the training kept out (on all, when it kept none out).
+    """
+    from policies.checkpoint import load_checkpoint
+    from policies.export import export_bundle
+    from policies.features import features_of
+    from safety.taco import train_cfn
+
+    card, selector = load_checkpoint(checkpoint)[1], None
     kept = episodes[: len(episodes) - card.train.holdout]
-    selector = None
-    if command.selector:
+    if taco is not None:
         stride = max(1, sum(len(episode) for episode in kept) // FEATURE_SAMPLES)
-        selector = train_cfn(features_of(checkpoint, kept, stride=stride), command.taco, seed=card.train.seed)
-    return export_bundle(checkpoint, Path(command.out), selector, episodes[len(kept) :] or episodes)
+        selector = train_cfn(features_of(checkpoint, kept, card.settings.candidates, stride), taco, seed=card.train.seed)
+    return export_bundle(checkpoint, out, selector, episodes[len(kept) :] or episodes)
 
 
 def load_episodes(folder: Path, rate_hz: float, size: tuple[int, int] | None) -> list[Episode]:

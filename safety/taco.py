@@ -15,18 +15,13 @@ commonest mode to the origin, where the first LayerNorm leaves only the directio
 """
 
 import copy
-import json
-from dataclasses import asdict
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from robot_stack.config.schema import TacoSettings
-from robot_stack.errors import DataError, PolicyError
+from robot_stack.errors import DataError
 from robot_stack.types import Array
 
 
@@ -136,23 +131,3 @@ def _update(cfn: CoinFlipNetwork, prior: Tensor, seen: int, total: Tensor, squar
     seen += len(prior)
     cfn.prior_mean, cfn.prior_var = sums[-1] / seen, square / seen
     return seen, sums[-1], square
-
-
-def save_cfn(cfn: CoinFlipNetwork, path: Path) -> Path:
-    """Write the network to a safetensors file."""
-    card = {"settings": json.dumps(asdict(cfn.settings), sort_keys=True)}  # one key: their order in the file is not fixed
-    save_file({name: t.contiguous() for name, t in cfn.state_dict().items()}, str(path), metadata=card)
-    return path
-
-
-def load_cfn(path: Path) -> CoinFlipNetwork:
-    """The network of a file written by `save_cfn`, in eval mode. Raises PolicyError when it is not one."""
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}
-            card = file.metadata() or {}
-        cfn = CoinFlipNetwork(state["net.0.weight"].shape[1], TacoSettings(**json.loads(card["settings"])))
-        cfn.load_state_dict(state)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise PolicyError(f"selector: {path} is not a coin-flip network ({error}); train it again") from error
-    return cfn.eval().requires_grad_(False)

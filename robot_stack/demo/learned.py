@@ -12,7 +12,7 @@ from robot_stack.config.commands import DemoCommand
 from robot_stack.demo import live
 from robot_stack.demo.cache import stage
 from robot_stack.demo.collect import close_calls, collect, plan
-from robot_stack.demo.train import Cell, export_with_selector, learn_barrier, learn_monitor, learn_policy
+from robot_stack.demo.train import Cell, export, learn_barrier, learn_monitor, learn_policy
 from robot_stack.replay.crew import Setup
 from robot_stack.replay.lockstep import Rates
 
@@ -97,9 +97,7 @@ class School:
 
     def _bundle(self, lessons: tuple[Path, ...], policy: Path, out: Path) -> None:
         command = self._command
-        export_with_selector(
-            self._cell, lessons, policy / "checkpoint", command.policy, command.train, command.taco, out / "bundle"
-        )
+        export(self._cell, lessons, policy / "checkpoint", command.policy, command.taco, out / "bundle")
 
     def _monitor(self, motions: tuple[Path, ...], barrier: Path, out: Path) -> None:
         file = barrier / "barrier.safetensors"

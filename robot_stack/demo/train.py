@@ -8,23 +8,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from policies.export import export_bundle
-from policies.features import features_of
 from policies.train import train_flow
 from robot_stack.config.schema import MonitorSettings, PolicySettings, TacoSettings, TaskSettings, TrainSettings, VocbfSettings
 from robot_stack.data.episode import Episode
 from robot_stack.data.from_log import episode_from_log
 from robot_stack.data.log import read_log
-from robot_stack.learn import log_folders
+from robot_stack.errors import DataError
+from robot_stack.learn import bundle_of, log_folders
 from robot_stack.robot import RobotSpec
 from robot_stack.types import Array
 from safety.hindsight import join, place_obstacles, transitions, wander
 from safety.monitor_training import train_monitor
-from safety.taco import save_cfn, train_cfn
 from safety.vocbf import barrier_values, train_vocbf
-
-FEATURE_FRAMES = 1500
-"""About so many recorded samples are searched for the selector's features."""
 
 
 def read_episodes(folders: Sequence[Path], rate_hz: float, cameras: tuple[str, ...]) -> list[Episode]:
@@ -39,11 +34,18 @@ def _episodes(folder: Path, rate_hz: float, cameras: tuple[str, ...]) -> tuple[E
 
 
 def nearest_hazard(episode: Episode) -> Array:
-    """Where the perceived obstacle was at each sample (n, 3) m; before it was first seen, where it was seen first."""
+    """Where the perceived obstacle was at each sample (n, 3) m; before it was first seen, where it was seen first.
+
+    Raises DataError when it never was: nothing can be learned about an obstacle from such a log.
+    """
     p = np.asarray(episode.columns["hazard_p"])[:, 0]
     known = np.flatnonzero(np.isfinite(p).all(axis=1))
-    filled: Array = p[np.maximum.accumulate(np.clip(np.arange(len(p)), known[0], None))]
-    return filled
+    if known.size == 0:
+        raise DataError(
+            f"{episode.name}: found no perceived hazard in {len(p)} samples, allowed a log with /monitor/hazards; "
+            "leave the log out, or record it again with the obstacle in sight of the detector's camera"
+        )
+    return np.asarray(p[np.maximum(np.arange(len(p)), known[0])])
 
 
 @dataclass(frozen=True)
@@ -77,23 +79,9 @@ def learn_policy(cell: Cell, logs: Sequence[Path], policy: PolicySettings, train
     return train_flow(read_episodes(logs, policy.rate_hz / 2, cell.cameras), policy, train, out)
 
 
-def export_with_selector(
-    cell: Cell,
-    logs: Sequence[Path],
-    checkpoint: Path,
-    policy: PolicySettings,
-    train: TrainSettings,
-    taco: TacoSettings,
-    out: Path,
-) -> Path:
-    """The coin-flip network on the policy's features, and both as one bundle whose parity is measured on the held-out logs."""
-    episodes = read_episodes(logs, policy.rate_hz / 2, cell.cameras)
-    kept = episodes[: len(episodes) - train.holdout]
-    stride = max(1, sum(len(episode) for episode in kept) // FEATURE_FRAMES)
-    selector = train_cfn(features_of(checkpoint, kept, policy.candidates, stride), taco, train.seed)
-    bundle = export_bundle(checkpoint, out, selector, episodes[len(kept) :] or episodes)
-    save_cfn(selector, out.with_name("selector.safetensors"))
-    return bundle
+def export(cell: Cell, logs: Sequence[Path], checkpoint: Path, policy: PolicySettings, taco: TacoSettings, out: Path) -> Path:
+    """The policy with its selector as one bundle."""
+    return bundle_of(checkpoint, read_episodes(logs, policy.rate_hz / 2, cell.cameras), taco, out)
 
 
 def learn_monitor(cell: Cell, logs: Sequence[Path], barrier: Path, settings: MonitorSettings, seed: int, out: Path) -> Path:
