@@ -48,12 +48,13 @@ class OnnxPolicy:
         self._session = open_session(self._bundle.model, threads, provider)
 
     def decide(self, observation: Observation) -> Choice:
-        """Encode once, sample N candidates, choose one.
+        """Encode once, sample N candidates, choose one: its first row is due at the time of the observed joints.
 
         Raises PolicyError on an observation that is not of the kind the bundle was trained on.
         """
         chunk, winner, counts = self._run(["chunk", "winner", "counts"], observation, self._noise)
-        rows = ActionChunk(observation.t_ns, observation.t_ns, self.manifest.dt_ns, _wide(chunk), self.manifest.name)
+        due_ns = observation.joints.t_ns  # rows go on from these joints; the pictures may be older
+        rows = ActionChunk(observation.t_ns, due_ns, self.manifest.dt_ns, _wide(chunk), self.manifest.name)
         return Choice(rows, int(winner), _wide(counts) if self.manifest.selector else None)
 
     def sample(self, observation: Observation, noise: NDArray[np.float32] | None = None) -> Candidates:

@@ -49,10 +49,12 @@ def _episode(graph: Graph, request: Request, scenario: str, number: int) -> Ende
     settings = graph.run.settings
     graph.reset()
     if graph.run.world:
-        graph.director.reset(settings.seed + number, scenario)
+        graph.director.reset(settings.seed + number, scenario, begin=False)
     log = graph.start_log(graph.directory / f"{number:03d}_{scenario}", scenario)
     try:
         mode = graph.arm(request).verdict.mode
+        if graph.run.world:
+            graph.director.begin()
         print(f"{scenario}: armed ({mode.value}), log {log}", flush=True)
         duration_s, mode, success, nearest = _watch(graph, settings.episode_s)
     finally:

@@ -31,6 +31,9 @@ from robot_stack.types import (
 from safety.detector import Detector
 from safety.monitor import Monitor, MonitorState
 
+SETTLE_S = 0.2
+"""From the reset of the world to arming."""
+
 Sink = Callable[[str, int, object], None]
 """Where the values of a run go: topic, time (ns), value; `LogWriter.write_value` is one."""
 
@@ -104,16 +107,17 @@ class Episode:
         self._clearance = np.inf
 
     def run(self, limit_s: float = 12.0) -> Outcome:
-        """Reset the world, arm, and go on until success, STOP or `limit_s`."""
+        """Reset the world, arm after `SETTLE_S` (then the scenario begins), and go on until success, STOP or `limit_s`."""
         world = self._crew.world
         world.reset(self._seed)
         begin = world.t_ns
         dt_ns = self._crew.safety.dt_ns
         armed = Request.ARM_TELEOP if self._crew.teleoperator else Request.ARM_POLICY
         while world.t_ns - begin < nanoseconds(limit_s):
-            elapsed = world.t_ns - begin
-            drive(self._scenario, world, elapsed / NS_PER_S)
-            self._tick(armed if self._state.mode is Mode.DISARMED and elapsed >= NS_PER_S // 5 else None)
+            armed_s = (world.t_ns - begin) / NS_PER_S - SETTLE_S
+            if armed_s >= 0.0:
+                drive(self._scenario, world, armed_s)
+            self._tick(armed if self._state.mode is Mode.DISARMED and armed_s >= 0.0 else None)
             world.advance(dt_ns)
             if self._over():
                 break

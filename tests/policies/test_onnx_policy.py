@@ -42,6 +42,13 @@ def test_rows_are_due_from_the_time_of_the_observation(policy, episodes):
     assert (chunk.t_obs_ns, chunk.t0_ns, chunk.dt_ns, chunk.source) == (300_000_000, 300_000_000, 50_000_000, "flow")
 
 
+def test_rows_go_on_from_the_joints_even_where_the_pictures_are_older(policy, episodes):
+    observation = observation_at(episodes[0], 6)
+    newer = replace(observation, joints=replace(observation.joints, t_ns=observation.t_ns + 30_000_000))
+    chunk = policy.decide(newer).chunk
+    assert (chunk.t_obs_ns, chunk.t0_ns) == (300_000_000, 330_000_000)
+
+
 def test_without_a_selector_there_are_no_counts_and_the_first_wins(policy, episodes):
     choice = policy.decide(observation_at(episodes[0], 6))
     assert choice.winner == 0 and choice.counts is None
