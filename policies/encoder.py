@@ -51,8 +51,6 @@ class Resize(nn.Module):
 class GridEncoder(nn.Module):
     """Float picture (B, h, w, 3), 0..255, to (B, GRID_FEATURES): every cell of an (h / 8, w / 8) grid keeps its own weights."""
 
-    low_precision: bool = False
-
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 16, 5, stride=2, padding=2)
@@ -64,9 +62,8 @@ class GridEncoder(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Features, not yet squashed."""
         x = pixels.permute(0, 3, 1, 2) / 127.5 - 1.0
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.low_precision and self.training):
-            x = F.relu(self.cells(F.relu(self.middle(F.relu(self.stem(x))))))
-        features: Tensor = self.gather(x.float().flatten(1))
+        x = F.relu(self.cells(F.relu(self.middle(F.relu(self.stem(x))))))
+        features: Tensor = self.gather(x.flatten(1))
         return features
 
 
@@ -75,7 +72,6 @@ class KeypointEncoder(nn.Module):
 
     grid_x: Tensor
     grid_y: Tensor
-    low_precision: bool = False
 
     def __init__(self, size: tuple[int, int], keypoints: int) -> None:
         super().__init__()
@@ -90,15 +86,12 @@ class KeypointEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Keypoints and mean activations."""
-        maps = self._maps(pixels.permute(0, 3, 1, 2) / 127.5 - 1.0).float().flatten(2)
+        x = pixels.permute(0, 3, 1, 2) / 127.5 - 1.0
+        maps = self.maps(F.relu(self.middle(F.relu(self.stem(x))))).float().flatten(2)
         weight = torch.softmax(maps * self.sharpness, dim=-1)
         presence = torch.tanh(maps.mean(dim=-1))
-        return torch.cat([weight @ self.grid_x, weight @ self.grid_y, presence], dim=-1)
-
-    def _maps(self, x: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.low_precision and self.training):
-            maps: Tensor = self.maps(F.relu(self.middle(F.relu(self.stem(x)))))
-        return maps
+        x, y = (weight * self.grid_x).sum(-1), (weight * self.grid_y).sum(-1)  # no matmul: half precision would round a place
+        return torch.cat([x, y, presence], dim=-1)
 
 
 class ObservationEncoder(nn.Module):
@@ -126,9 +119,3 @@ class ObservationEncoder(nn.Module):
         """The condition of what was `look`ed at (B, seen) and normalised joints (B, D)."""
         condition: Tensor = self.fuse(torch.cat([seen, joints], dim=-1))
         return condition
-
-    def use_bfloat16(self, wanted: bool) -> None:
-        """Run the convolutions of training in bfloat16: a third faster where the CPU has it, slower where it has not."""
-        for camera in self.cameras:
-            assert isinstance(camera, KeypointEncoder | GridEncoder)
-            camera.low_precision = wanted

@@ -38,7 +38,6 @@ def train_flow(episodes: Sequence[Episode], settings: PolicySettings, train: Tra
     torch.manual_seed(train.seed)
     frames, policy = frames_of(kept, settings), FlowPolicy(shape, settings)
     weight = set_statistics(policy, frames)
-    policy.encoder.use_bfloat16(train.bfloat16)
     card = Card(settings, train, kept[0].joint_names, shape.cameras, kept[0].instruction, data_hash(kept), len(frames))
     run = _Run(policy, card, out)
     run.loop(frames, weight)
@@ -133,12 +132,13 @@ def batch_loss(policy: FlowPolicy, frames: Frames, weight: Tensor, train: TrainS
     q = q + train.joint_noise * policy.joint_std * torch.randn_like(q)
     joints = policy.joint_inputs(q, frames.qd[pick] if policy.settings.velocity else None)
     modes = policy.to_modes(frames.chunk[pick] - q[:, None], policy.centre(joints))
-    seen = policy.encoder.look(pictures)
-    condition = policy.encoder(seen, joints)
-    loss = policy.loss(condition.repeat(train.repeats, 1), modes.repeat(train.repeats, 1, 1), weight)
-    if train.foresight > 0.0:
-        ahead = (frames.ahead[pick] - policy.joint_mean) / policy.joint_std
-        loss = loss + train.foresight * (policy.foreseen(seen) - ahead).square().mean()
+    with torch.autocast("cpu", torch.bfloat16, enabled=train.bfloat16):
+        seen = policy.encoder.look(pictures)
+        condition = policy.encoder(seen, joints)
+        loss = policy.loss(condition.repeat(train.repeats, 1), modes.repeat(train.repeats, 1, 1), weight)
+        if train.foresight > 0.0:
+            ahead = (frames.ahead[pick] - policy.joint_mean) / policy.joint_std
+            loss = loss + train.foresight * (policy.foreseen(seen) - ahead).square().mean()
     return loss
 
 

@@ -30,7 +30,7 @@ class Condition(Enum):
     ASKED_DISARM = "operator asks DISARM"
     POLICY_READY = "operator asks ARM_POLICY and nothing is lacking"
     TELEOP_READY = "operator asks ARM_TELEOP and nothing is lacking"
-    JOINTS_STALE = "joint state missing, too old, or from the future"
+    JOINTS_LOST = "no joint state for joints_lost_s, or one from the future"
     JOINTS_NOT_FINITE = "joint state not finite or of the wrong length"
     HAZARDS_STALE = "hazards missing, too old, from the future, or not finite"
     MONITOR_SILENT = "no score for monitor_silent_s"
@@ -55,7 +55,7 @@ TABLE = (
     Row(MOVING | {Mode.DISARMED}, Condition.ASKED_STOP, Mode.STOP, Reason.OPERATOR),
     Row(frozenset({Mode.STOP}), Condition.ASKED_RESET, Mode.DISARMED, Reason.OPERATOR),
     Row(MOVING, Condition.ASKED_DISARM, Mode.DISARMED, Reason.OPERATOR),
-    Row(MOVING, Condition.JOINTS_STALE, Mode.STOP, Reason.JOINTS_STALE),
+    Row(MOVING, Condition.JOINTS_LOST, Mode.STOP, Reason.JOINTS_STALE),
     Row(MOVING, Condition.JOINTS_NOT_FINITE, Mode.STOP, Reason.JOINTS_NOT_FINITE),
     Row(ARMED, Condition.HAZARDS_STALE, Mode.FALLBACK, Reason.HAZARDS_STALE),
     Row(ARMED, Condition.MONITOR_SILENT, Mode.FALLBACK, Reason.MONITOR_SILENT),
@@ -69,7 +69,7 @@ TABLE = (
 )
 
 FAULTS = {
-    Condition.JOINTS_STALE: Reason.JOINTS_STALE,
+    Condition.JOINTS_LOST: Reason.JOINTS_STALE,
     Condition.JOINTS_NOT_FINITE: Reason.JOINTS_NOT_FINITE,
     Condition.HAZARDS_STALE: Reason.HAZARDS_STALE,
     Condition.MONITOR_SILENT: Reason.MONITOR_SILENT,
@@ -108,7 +108,7 @@ def arbitrate(
 def _faults(situation: Situation, now_ns: int, settings: SafetySettings, num_joints: int) -> tuple[Condition, ...]:
     joints, hazards = situation.joints, situation.hazards
     holds = {
-        Condition.JOINTS_STALE: joints is None or _aged(joints.t_ns, now_ns, settings.joints_stale_s),
+        Condition.JOINTS_LOST: joints is None or _aged(joints.t_ns, now_ns, settings.joints_lost_s),
         Condition.JOINTS_NOT_FINITE: joints is not None and not usable(joints, num_joints),
         Condition.HAZARDS_STALE: hazards is None or _aged(hazards.t_ns, now_ns, settings.hazards_stale_s) or not known(hazards),
         Condition.MONITOR_SILENT: _aged(situation.score_ns, now_ns, settings.monitor_silent_s),
@@ -145,6 +145,8 @@ def _lacking(
 ) -> tuple[Reason, ...]:
     """What stands in the way of arming as asked."""
     lacking = tuple(FAULTS[condition] for condition in faults)
+    if Condition.JOINTS_LOST not in faults and joints_stale(situation, now_ns, settings):
+        lacking = (Reason.JOINTS_STALE, *lacking)
     if fallback_silent(situation, now_ns, settings):
         lacking = (*lacking, Reason.FALLBACK_SILENT)
     if situation.mode is Mode.STOP:
@@ -153,6 +155,11 @@ def _lacking(
     if back and _silent(situation, now_ns, settings):
         lacking = (*lacking, Reason.TELEOP_SILENT if situation.resume is Mode.TELEOP else Reason.POLICY_SILENT)
     return lacking
+
+
+def joints_stale(situation: Situation, now_ns: int, settings: SafetySettings) -> bool:
+    """True when where the arm is was not measured for `joints_stale_s`: nothing is carried out on such a guess."""
+    return situation.joints is None or _aged(situation.joints.t_ns, now_ns, settings.joints_stale_s)
 
 
 def fallback_silent(situation: Situation, now_ns: int, settings: SafetySettings) -> bool:

@@ -6,7 +6,7 @@ slowed as a whole (same path) to the speed and acceleration limits. Then, for th
 PASS    u_ref keeps everything.
 LIMIT   slowed: the largest s with ``u_brake + s (u_ref - u_brake)`` keeping every row (closed form), accepted from `slow_min` on;
         else projected: the nearest velocity that keeps every row (QP).
-HOLD    there is no wish, it is not finite, tracking is lost, or the QP failed: brake along the way the arm is going.
+HOLD    there is no wish, it is not finite, joints are stale, tracking is lost, or the QP failed: brake on the way it is going.
         Where no velocity keeps every row (a hazard came closer than the arm can accelerate away in one tick) it takes the
         one that misses them least, if that is less than braking would miss: from rest, braking could never become a retreat.
         The slack of the verdict says how much.
@@ -40,7 +40,7 @@ from robot_stack.types import (
     Violation,
 )
 from safety import qp
-from safety.arbitration import ABSURD, fallback_silent, known, usable
+from safety.arbitration import ABSURD, fallback_silent, joints_stale, known, usable
 from safety.braking import brake, stop_distance
 from safety.constraints import Constraints, Scene
 from safety.fallback import NEAR
@@ -123,6 +123,8 @@ class Filter:
             return (Violation(_STILL[situation.mode]),)
         if situation.mode is Mode.FALLBACK and fallback_silent(situation, now_ns, self._settings):
             return (Violation(Reason.FALLBACK_SILENT),)
+        if joints_stale(situation, now_ns, self._settings):
+            return (Violation(Reason.JOINTS_STALE),)
         if wish is None:
             return (Violation(Reason.NO_COMMAND),)
         if wish.q.size != self._num_joints:

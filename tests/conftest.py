@@ -31,6 +31,7 @@ EXPORTER = ROOT / "tests" / "graph_bundle.py"
 PATIENT = (
     "run.start_s=120",
     "safety.joints_stale_s=0.4",
+    "safety.joints_lost_s=0.8",
     "safety.policy_silent_s=3",
     "safety.monitor_silent_s=3",
     "safety.hazards_stale_s=3",

@@ -19,7 +19,7 @@ from robot_stack.data.rosbags_messages import make
 from robot_stack.data.wire import to_message
 from robot_stack.errors import ContractError
 from robot_stack.nodes.arm_loop import Inbox
-from robot_stack.types import ActionChunk, CameraFrame, Hazards, JointState, Mode, Reason, Request, Step, TickInputs
+from robot_stack.types import ActionChunk, CameraFrame, Decision, Hazards, JointState, Mode, Reason, Request, Step, TickInputs
 from safety.fallback import BrakeAndRetreat
 from safety.layer import SafetyLayer
 from safety.monitor import Monitor
@@ -157,9 +157,13 @@ def test_one_bad_chunk_among_good_ones_does_not_disturb_the_motion() -> None:
     assert {step.verdict.mode for step in steps} == {Mode.POLICY}
 
 
-def test_joint_states_that_arrive_too_late_stop_the_arm() -> None:
+def test_joint_states_that_arrive_late_hold_the_arm_and_far_too_late_stop_it() -> None:
     bench = Bench().moving()
     bench.joints_late_ns = 60 * MS
+    held = bench.run(0.1)
+    assert {step.verdict.mode for step in held} == {Mode.POLICY} and Reason.JOINTS_STALE in reasons(held)
+    assert {step.verdict.decision for step in held} == {Decision.HOLD}
+    bench.joints_late_ns = 210 * MS
     steps = bench.run(0.5)
     assert since(steps, Mode.STOP) == 0.0 and steps[0].mode_cause == (Reason.JOINTS_STALE,)
     bench.joints_late_ns = 0

@@ -100,10 +100,23 @@ def test_a_policy_that_dies_mid_motion_brakes_within_half_a_second() -> None:
     assert np.abs(step.verdict.command.qd).max() < 0.05
 
 
-def test_stale_joints_make_the_arm_stop() -> None:
+def test_joints_that_stay_away_make_the_arm_hold_and_then_stop() -> None:
     robot = Robot().armed()
-    ticks, step = robot.until(Mode.STOP, joints=None)
-    assert ticks == 6 and step.mode_cause == (Reason.JOINTS_STALE,)
+    robot.tick(chunk=robot.chunk())
+    steps = [robot.tick(joints=None) for _ in range(21)]
+    held = [step.t_ns - steps[0].t_ns for step in steps if step.verdict.decision is Decision.HOLD]
+    assert held[0] == 50_000_000 and [v.reason for v in steps[5].verdict.violations] == [Reason.JOINTS_STALE]
+    assert steps[-1].verdict.mode is Mode.STOP and steps[-1].mode_cause == (Reason.JOINTS_STALE,)
+    assert {step.verdict.mode for step in steps[:-1]} == {Mode.POLICY}
+
+
+def test_an_arm_that_held_for_want_of_joints_goes_on_when_they_are_back() -> None:
+    robot = Robot().armed()
+    robot.tick(chunk=robot.chunk())
+    away = [robot.tick(joints=None) for _ in range(10)]
+    assert away[-1].verdict.decision is Decision.HOLD
+    back = robot.tick()
+    assert back.verdict.mode is Mode.POLICY and back.verdict.decision is not Decision.HOLD
 
 
 def test_an_alarm_makes_the_arm_fall_back_and_quiet_lets_the_policy_resume() -> None:

@@ -14,9 +14,13 @@ def _at_least(group: str, owner: object, least: float, *names: str) -> None:
 
 @dataclass(frozen=True)
 class SafetySettings:
-    """Filter and mode machine. Times in s, lengths in m; `*_gain` are the alpha of a barrier row, 1/s."""
+    """Filter and mode machine. Times in s, lengths in m; `*_gain` are the alpha of a barrier row, 1/s.
+
+    Joints older than `joints_stale_s` make the arm hold until they are back, older than `joints_lost_s` stop it for good.
+    """
 
     joints_stale_s: float = 0.05
+    joints_lost_s: float = 0.20
     policy_silent_s: float = 0.35
     teleop_silent_s: float = 0.30
     monitor_silent_s: float = 0.40
@@ -168,8 +172,8 @@ class TrainSettings:
 
     The last `holdout` episodes are never trained on. `repeats`: noise draws per encoded frame. Augmentation: `shift` pixels of
     the resized image, `colour` (share of brightness and contrast), `joint_noise` (share of each joint's std; the target stays).
-    `foresight`: weight of an auxiliary loss, the pictures alone must foretell the joints. `bfloat16`: convolutions of training
-    in half precision, faster on a CPU that has it.
+    `foresight`: weight of an auxiliary loss, the pictures alone must foretell the joints. `bfloat16`: the networks of training
+    in half precision (weights stay in full), a third faster on a CPU that has it.
     """
 
     steps: int = 3000

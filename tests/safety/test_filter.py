@@ -140,7 +140,7 @@ def _run(wish_of, hazard_of, ticks: int, settings: SafetySettings = SETTINGS, q0
     filter_, q, v = Filter(SPEC, settings), q0, np.zeros(7)
     for i in range(ticks):
         now = NOW + i * SPEC.dt_ns
-        state = replace(_at(q=q, v=v, hazards=hazard_of(i, now), mode=mode), fallback_ns=now)
+        state = replace(_at(q=q, v=v, hazards=hazard_of(i, now), mode=mode), joints=JointState(now, q, v), fallback_ns=now)
         verdict = filter_.check(wish_of(i, q), state, now)
         command = verdict.command
         assert (command.q >= SPEC.q_min).all() and (command.q <= SPEC.q_max).all()
