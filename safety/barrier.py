@@ -42,6 +42,11 @@ class Barrier:
 
     def value_and_gradient(self, x: Array) -> tuple[float, Array]:
         """B at `x` (D,) and dB/dx (D,)."""
+        value, gradient = self.values_and_gradients(x)
+        return float(value), gradient
+
+    def values_and_gradients(self, x: Array) -> tuple[Array, Array]:
+        """B (...,) at every `x` (..., D) and dB/dx (..., D)."""
         z = (x - self._mean) * self._scale
         slopes: list[Array] = []
         for W, b in self._layers[:-1]:
@@ -51,7 +56,7 @@ class Barrier:
         gradient = self._backward[-1][0]
         for slope, back in zip(reversed(slopes), reversed(self._backward[:-1]), strict=True):
             gradient = (gradient * slope) @ back
-        return float((z @ W + b)[0]), gradient * self._scale
+        return (z @ W + b)[..., 0], gradient * self._scale
 
 
 def _check(path: str | Path, layers: list[tuple[Array, Array]], mean: Array, std: Array, level: float) -> None:

@@ -2,9 +2,11 @@
 
 `certified_threshold` is conformal calibration "with confidence 1 - beta over the calibration set" (Vovk 2012), from the
 Clopper-Pearson upper bound of a binomial rate (1934); at an order statistic that is the tolerance limit of Wilks (1941).
+`certified_level` does the same for a closed loop, where every level is a different controller and has to be tried by itself.
 """
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -48,6 +50,25 @@ def certified_threshold(failures: Array, alpha: float, confidence: float) -> tup
         return -math.inf, 0.0
     threshold = float(np.nextafter(ordered[allowed], -np.inf))
     return threshold, clopper_pearson_upper(int(np.sum(ordered <= threshold)), n, confidence)
+
+
+def certified_level(
+    levels: Sequence[float], trials: Callable[[float], tuple[int, int]], epsilon: float, confidence: float
+) -> tuple[float, float]:
+    """The lowest of `levels` at which what is certified fails at a rate <= epsilon with `confidence`, and the bound there.
+
+    `trials(level)`: (failures k, trials n) of fresh rollouts from states with B >= level, run with that level. Levels are tested
+    from the highest down until one fails its test (fixed sequence: Angelopoulos et al. 2021, arXiv 2110.01052), so the
+    confidence is that of the whole search, however many levels there are. (inf, 0.0), nothing is certified, when the first fails.
+    """
+    best = (math.inf, 0.0)
+    for level in sorted(levels, reverse=True):
+        failures, count = trials(level)
+        bound = clopper_pearson_upper(failures, count, confidence) if count else 1.0
+        if bound > epsilon:
+            break
+        best = (level, bound)
+    return best
 
 
 def samples_needed(alpha: float, confidence: float) -> int:

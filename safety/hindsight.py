@@ -45,6 +45,10 @@ class Transitions:
     def __len__(self) -> int:
         return len(self.states)
 
+    def rows(self, kept: Mask) -> "Transitions":
+        """The rows where `kept` (M,), whole trajectories."""
+        return Transitions(*(getattr(self, name)[kept] for name in self.__slots__))
+
 
 def join(parts: Sequence[Transitions]) -> Transitions:
     """All trajectories of `parts`, in order."""

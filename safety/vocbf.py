@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from robot_stack.config.schema import VocbfSettings
 from robot_stack.errors import DataError
 from robot_stack.types import Array
+from safety.barrier import Barrier
 from safety.conformal import certified_threshold, samples_needed
 from safety.hindsight import Mask, Transitions
 
@@ -70,27 +71,62 @@ class _Nets(nn.Module):
         return x[..., 0]
 
 
-def train_vocbf(data: Transitions, out: Path, settings: VocbfSettings, seed: int = 0) -> Path:
-    """Learn a barrier from `data` and write `out` (safetensors, read by `safety.barrier.Barrier`) with its report beside it
-    (``.json``). Raises DataError when values are not finite or too few held-out trajectories fail to certify a level."""
-    _check(data)
-    if out.parent != Path():
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedBarrier:
+    """What training found, in units of h: the arrays of a barrier file, and the critics, for those who weigh actions by them."""
+
+    arrays: dict[str, Array]
+    _nets: _Nets
+    _action_scale: Array
+    _h_max: float
+
+    def barrier(self, level: float = 0.0) -> Barrier:
+        """B = V as the filter runs it."""
+        depth = sum(name.startswith("W") for name in self.arrays)
+        layers = [(self.arrays[f"W{i}"], self.arrays[f"b{i}"]) for i in range(depth)]
+        return Barrier(layers, self.arrays["mean"], self.arrays["std"], level)
+
+    def critic(self, states: Array, actions: Array) -> Array:
+        """q (n,) = min_i Q_i(s, a) of `states` (n, D) and `actions` (n, A)."""
+        x = torch.as_tensor((states - self.arrays["mean"]) / self.arrays["std"], dtype=torch.float32)
+        with torch.no_grad():
+            q = self._nets.critics(x, torch.as_tensor(actions / self._action_scale, dtype=torch.float32)).min(0).values
+        return np.asarray(q.numpy() * self._h_max, dtype=np.float64)
+
+    def write(self, out: Path, level: float) -> Path:
+        """A barrier file, read by `safety.barrier.Barrier.load`."""
         out.parent.mkdir(parents=True, exist_ok=True)
-    held = _held_out(data.motion, settings.holdout, seed)
-    mean, std = data.states[~held].mean(0), np.maximum(data.states[~held].std(0), 1e-3)
+        save_file({k: np.ascontiguousarray(a) for k, a in self.arrays.items()}, str(out), metadata={"delta": repr(level)})
+        return out
+
+
+def fit_barrier(data: Transitions, settings: VocbfSettings, seed: int = 0) -> FittedBarrier:
+    """Q and V of all rows of `data`, whose h is clipped at `settings.h_max` already and whose rows are `settings.dt` s apart. No
+    level: calibrate one. Raises DataError when values are not finite."""
+    _check(data)
+    mean, std = data.states.mean(0), np.maximum(data.states.std(0), 1e-3)
+    scale = np.maximum(data.actions.std(0), 1e-3)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         nets = _Nets(data.states.shape[1], data.actions.shape[1], settings.width)
-        _fit(nets, _tensors(data, ~held, mean, std, settings), settings)
+        _fit(nets, _tensors(data, mean, std, scale, settings.h_max), settings)
     layers = [m for m in nets.value if isinstance(m, nn.Linear)]
     arrays = {f"W{i}": m.weight.detach().numpy().T.astype(np.float64) for i, m in enumerate(layers)}
     arrays |= {f"b{i}": m.bias.detach().numpy().astype(np.float64) for i, m in enumerate(layers)}
     last = len(layers) - 1
     for name in (f"W{last}", f"b{last}"):
         arrays[name] = arrays[name] * settings.h_max
-    arrays |= {"mean": mean, "std": std}
-    report = _report(_forward(arrays, data.states[held]), data.h[held], data.done[held], settings, seed)
-    save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, str(out), metadata={"delta": repr(report.delta)})
+    return FittedBarrier(arrays | {"mean": mean, "std": std}, nets, scale, settings.h_max)
+
+
+def train_vocbf(data: Transitions, out: Path, settings: VocbfSettings, seed: int = 0) -> Path:
+    """Learn a barrier from `data` and write `out` (safetensors, read by `safety.barrier.Barrier`) with its report beside it
+    (``.json``). Raises DataError when values are not finite or too few held-out trajectories fail to certify a level."""
+    _check(data)
+    held = _held_out(data.motion, settings.holdout, seed)
+    fitted = fit_barrier(data.rows(~held), settings, seed)
+    report = _report(_forward(fitted.arrays, data.states[held]), data.h[held], data.done[held], settings, seed)
+    fitted.write(out, report.delta)
     out.with_suffix(".json").write_text(json.dumps(asdict(report) | {"settings": asdict(settings)}, indent=2) + "\n")
     return out
 
@@ -127,15 +163,9 @@ def _held_out(motion: NDArray[np.int64], share: float, seed: int) -> Mask:
     return np.isin(motion, np.random.default_rng(seed).choice(names, count, replace=False))
 
 
-def _tensors(data: Transitions, rows: Mask, mean: Array, std: Array, settings: VocbfSettings) -> tuple[Tensor, ...]:
-    """States, actions, next states (normalised), h / h_max of `rows`, float32."""
-    scale = np.maximum(data.actions[rows].std(0), 1e-3)
-    columns = (
-        (data.states[rows] - mean) / std,
-        data.actions[rows] / scale,
-        (data.next_states[rows] - mean) / std,
-        data.h[rows] / settings.h_max,
-    )
+def _tensors(data: Transitions, mean: Array, std: Array, scale: Array, h_max: float) -> tuple[Tensor, ...]:
+    """States, actions, next states (normalised), h / h_max, float32."""
+    columns = ((data.states - mean) / std, data.actions / scale, (data.next_states - mean) / std, data.h / h_max)
     return tuple(torch.as_tensor(c, dtype=torch.float32) for c in columns)
 
 
