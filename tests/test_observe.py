@@ -21,7 +21,7 @@ def _joints(age_ms: int) -> JointState:
 
 def _observe(ages: dict[str, int], joints_age: int | None = 5, cameras: tuple[str, ...] = ("scene", "wrist")):
     frames = {name: _frame(name, age) for name, age in ages.items()}
-    joints = None if joints_age is None else _joints(joints_age)
+    joints = [] if joints_age is None else [_joints(joints_age)]
     return observe(frames, joints, cameras, NOW, LIMITS, "do it")
 
 
@@ -44,6 +44,13 @@ def test_a_complete_set_becomes_an_observation_of_its_oldest_input() -> None:
 def test_what_is_lacking_is_said_by_name(ages: dict, joints_age: int | None, missing: Missing, named: str) -> None:
     seen, found, why = _observe(ages, joints_age)
     assert seen is None and found is missing and named in why
+
+
+def test_the_joints_are_those_of_when_the_newest_picture_was_taken() -> None:
+    frames = {"scene": _frame("scene", 60), "wrist": _frame("wrist", 43)}
+    heard = [_joints(age) for age in (70, 60, 50, 40, 30, 20, 10, 0)]
+    seen, _, _ = observe(frames, heard, ("scene", "wrist"), NOW, LIMITS)
+    assert seen.joints.t_ns == NOW - 40 * MS and seen.t_ns == NOW - 60 * MS
 
 
 def test_limits_themselves_are_allowed() -> None:

@@ -17,7 +17,7 @@ from robot_stack.demo import live
 from robot_stack.demo.learned import Learned, School
 from robot_stack.replay.crew import Setup
 from robot_stack.replay.lockstep import Rates
-from robot_stack.replay.protections import Cell, Trial, as_rows, cells, run_table
+from robot_stack.replay.protections import Cell, Condition, Trial, as_rows, cells, run_table
 from robot_stack.replay.report import Contents, Training, write_report
 from robot_stack.replay.verdicts import replay_verdicts, safety_of
 from robot_stack.replay.views import EpisodeView, episode_view
@@ -32,7 +32,7 @@ def run_demo(command: DemoCommand) -> Path:
     begin = time.monotonic()
     root = Path(command.demo.root)
     learned = School(command).learn()
-    command = _protected(command, learned)
+    command = protected(command, learned)
     with _timed("the ROS 2 graph: nominal, obstacle in the path, camera frozen"):
         ended = live.perform(command, learned.bundle, root / "live")
     with _timed("replay of the logs just written"):
@@ -55,7 +55,7 @@ def _timed(what: str) -> Iterator[None]:
     print(f"   {time.monotonic() - begin:.0f} s", flush=True)
 
 
-def _protected(command: DemoCommand, learned: Learned) -> DemoCommand:
+def protected(command: DemoCommand, learned: Learned) -> DemoCommand:
     """`command` with everything that was learned in place."""
     safety = replace(command.safety, barrier=str(learned.barrier))
     return replace(command, safety=safety, monitor=replace(command.monitor, model=str(learned.monitor)))
@@ -74,7 +74,7 @@ def _table(command: DemoCommand, bundle: Path, views: Sequence[EpisodeView]) -> 
     robot = load_robot(command.robot)
     setup = Setup(robot, command.task, command.safety, command.monitor, command.detector, rates, command.robot)
     trial = Trial(setup, bundle)
-    return list(cells(run_table(trial, live.SCENARIOS, seeds, command.demo.processes)))
+    return list(cells(run_table(trial, [Condition(name, name) for name in live.SCENARIOS], seeds, command.demo.processes)))
 
 
 def _trainings(learned: Learned) -> list[Training]:

@@ -1,6 +1,7 @@
 """The newest values a node has heard, for loops that look when they want: frames by camera, and the measured joints."""
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from robot_stack.data.wire import frame_value, state_value
@@ -9,6 +10,9 @@ from robot_stack.graph import JOINTS, frames_topic
 from robot_stack.nodes.lifecycle import ManagedNode
 from robot_stack.nodes.sayer import Sayer
 from robot_stack.types import CameraFrame, JointState
+
+KEPT = 32
+"""Joint states kept: those of the last third of a second at 100 Hz, longer than a picture may be old."""
 
 
 class NewestFrames:
@@ -38,16 +42,25 @@ class NewestFrames:
 
 
 class NewestJoints:
-    """Hears /joint_states; a message with other joints is said and dropped."""
+    """Hears /joint_states and keeps the last `KEPT`; a message with other joints is said and dropped."""
 
     def __init__(self, node: ManagedNode, joint_names: tuple[str, ...], sayer: Sayer) -> None:
-        self.state: JointState | None = None
+        self._recent: deque[JointState] = deque(maxlen=KEPT)
         self._names = joint_names
         self._sayer = sayer
         node.subscribe(JOINTS, self._take)
 
+    @property
+    def state(self) -> JointState | None:
+        """The newest, or None before the first."""
+        return self._recent[-1] if self._recent else None
+
+    def recent(self) -> Sequence[JointState]:
+        """The last joint states heard, oldest first."""
+        return tuple(self._recent)
+
     def _take(self, message: Any) -> None:
         try:
-            self.state = state_value(message, self._names)
+            self._recent.append(state_value(message, self._names))
         except ContractError as error:
             self._sayer.say("joints", f"{JOINTS.name}: dropped: {error}")

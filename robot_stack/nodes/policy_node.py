@@ -46,7 +46,7 @@ class PolicyJob:
     def _decide(self, _: int) -> None:
         now_ns = time.monotonic_ns()
         cameras = self._policy.cameras
-        seen, missing, why = observe(self._frames.all(), self._joints.state, cameras, now_ns, self._limits, self._instruction)
+        seen, missing, why = observe(self._frames.all(), self._joints.recent(), cameras, now_ns, self._limits, self._instruction)
         if seen is None:
             self._sayer.say(str(missing), f"no decision: {why}")
             return

@@ -5,6 +5,7 @@ calls. The world never waits for the policy: a chunk computed on the observation
 drawn from what was measured on a live run.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ from robot_stack.types import (
     Decision,
     FailureScore,
     Hazards,
+    JointState,
     Mode,
     Request,
     TickInputs,
@@ -97,6 +99,7 @@ class Episode:
         self._rng = np.random.default_rng([seed, 1])
         self._state = ControlState()
         self._frames: dict[str, CameraFrame] = {}
+        self._joints: deque[JointState] = deque(maxlen=round(0.3 * NS_PER_S / crew.safety.dt_ns))
         self._pending: list[tuple[int, Choice, ChoiceNote]] = []
         self._scores: list[tuple[int, FailureScore]] = []
         self._monitor_state = MonitorState()
@@ -137,6 +140,7 @@ class Episode:
     def _tick(self, request: Request | None) -> None:
         now = self._crew.world.t_ns
         joints = self._crew.world.joints()
+        self._joints.append(joints)
         self._publish("/joint_states", now, joints)
         self._look(now)
         inputs = TickInputs(
@@ -186,8 +190,8 @@ class Episode:
         return chunk
 
     def _decide(self, now: int, policy: Policy) -> None:
-        joints, limits = self._crew.world.joints(), ObserveLimits()
-        seen, _, _ = observe(self._frames, joints, policy.cameras, now, limits, self._crew.instruction)
+        limits = ObserveLimits()
+        seen, _, _ = observe(self._frames, tuple(self._joints), policy.cameras, now, limits, self._crew.instruction)
         if seen is None:
             return
         latency_s = float(self._rng.choice(self._crew.rates.policy_latency_s))

@@ -35,6 +35,15 @@ VARIANTS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """One column of the table: what happens (`drivers.scenario`), and how much longer each decision takes than measured, s."""
+
+    name: str
+    scenario: str
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """The robot with all protections, and the policy bundle on trial."""
 
@@ -48,7 +57,7 @@ class Job:
 
     trial: Trial
     variant: Variant
-    scenario: str
+    condition: Condition
     seed: int
 
 
@@ -96,24 +105,30 @@ def run_job(job: Job) -> Outcome:
     safety = replace(setup.safety, use_filter=variant.filter)
     if not variant.monitor:
         safety = replace(safety, hazards_stale_s=NEVER_S)
-    setup = replace(setup, safety=safety, monitor=setup.monitor if variant.monitor else None)
+    latency_s = tuple(s + job.condition.delay_s for s in setup.rates.policy_latency_s)
+    rates = replace(setup.rates, policy_latency_s=latency_s)
+    setup = replace(setup, safety=safety, monitor=setup.monitor if variant.monitor else None, rates=rates)
     crew = autonomous(setup, job.trial.bundle, candidates=0 if variant.selector else 1, noise_seed=job.seed)
-    return Episode(crew, SCENARIOS[job.scenario], job.seed).run()
+    return Episode(crew, SCENARIOS[job.condition.scenario], job.seed).run()
 
 
-def run_table(trial: Trial, scenarios: Sequence[str], seeds: Sequence[int], processes: int) -> list[tuple[Job, Outcome]]:
-    """All episodes of the table, in `processes` processes, with a progress bar. The order of the result is that of the jobs."""
-    jobs = [Job(trial, variant, scenario, seed) for seed in seeds for scenario in scenarios for variant in VARIANTS]
+def run_table(trial: Trial, conditions: Sequence[Condition], seeds: Sequence[int], processes: int) -> list[tuple[Job, Outcome]]:
+    """Every variant under every condition from every seed, in `processes` processes, with a progress bar."""
+    return list(run_jobs([Job(trial, v, c, seed) for seed in seeds for c in conditions for v in VARIANTS], processes))
+
+
+def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Outcome]]:
+    """Each job with its outcome, in the order of `jobs`, as they end."""
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        outcomes = list(tqdm(pool.imap(run_job, jobs), total=len(jobs), desc="protections", unit="episode"))
-    return list(zip(jobs, outcomes, strict=True))
+        outcomes = tqdm(pool.imap(run_job, jobs), total=len(jobs), desc="protections", unit="episode")
+        yield from zip(jobs, outcomes, strict=True)
 
 
 def cells(results: Iterable[tuple[Job, Outcome]]) -> Iterator[Cell]:
     """The table, one cell per variant and scenario, in the order they were first seen."""
     groups: dict[tuple[str, str], list[Outcome]] = {}
     for job, outcome in results:
-        groups.setdefault((job.variant.name, job.scenario), []).append(outcome)
+        groups.setdefault((job.variant.name, job.condition.name), []).append(outcome)
     for (variant, scenario), outcomes in groups.items():
         stops = [o.stop_s for o in outcomes if o.stop_s is not None]
         yield Cell(

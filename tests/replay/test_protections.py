@@ -5,8 +5,10 @@ import pytest
 from robot_stack.build import load_robot
 from robot_stack.replay.crew import Setup
 from robot_stack.replay.lockstep import Outcome
-from robot_stack.replay.protections import VARIANTS, Job, Trial, as_rows, cells, wilson
+from robot_stack.replay.protections import VARIANTS, Condition, Job, Trial, as_rows, cells, wilson
 from robot_stack.types import Mode
+
+NOMINAL = Condition("nominal", "nominal")
 
 
 @pytest.mark.parametrize(
@@ -30,9 +32,9 @@ def test_the_table_counts_each_variant_and_scenario_by_itself() -> None:
     trial = Trial(Setup(load_robot("sim_arm")), Path("unused"))
     first, second = VARIANTS[0], VARIANTS[-1]
     results = [
-        (Job(trial, first, "nominal", 0), _outcome(0, True, -0.01)),
-        (Job(trial, second, "nominal", 0), _outcome(0, False, 0.05, stop_s=2.0)),
-        (Job(trial, first, "nominal", 1), _outcome(1, False, 0.02)),
+        (Job(trial, first, NOMINAL, 0), _outcome(0, True, -0.01)),
+        (Job(trial, second, NOMINAL, 0), _outcome(0, False, 0.05, stop_s=2.0)),
+        (Job(trial, first, NOMINAL, 1), _outcome(1, False, 0.02)),
     ]
     table = list(cells(results))
     assert [(c.variant, c.n, c.success, c.violation, c.stopped) for c in table] == [
