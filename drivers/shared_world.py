@@ -21,7 +21,9 @@ from robot_stack.errors import DriverError
 from robot_stack.types import Array, CameraFrame, JointCommand, JointState, SafeCommand
 
 DEAD_S = 0.2
-"""A world that has not spoken for this long is gone."""
+"""A world that has not spoken for this long is gone, for those who drive it."""
+DIRECTOR_DEAD_S = 2.0
+"""For who only looks on, a busy computer's pause is no reason to end an episode."""
 _POLL_S, _REPLY_S = 0.005, 3.0
 
 
@@ -40,8 +42,8 @@ def connect(name: str, wait_s: float) -> SharedFile:
 class _Link:
     """The connection all clients share: is the world there, and is it moving?"""
 
-    def __init__(self, name: str, wait_s: float) -> None:
-        self.name = name
+    def __init__(self, name: str, wait_s: float, dead_s: float = DEAD_S) -> None:
+        self.name, self._dead_s = name, dead_s
         self.shared = connect(name, wait_s)
         self._joints = self.shared.block("joints")
         self._last: JointState | None = None
@@ -55,8 +57,8 @@ class _Link:
         if found is not None:
             self._last = unpack_joints(found[1])
         age_s = seconds(time.monotonic_ns() - self._last.t_ns) if self._last else float("inf")
-        if self._last is None or age_s > DEAD_S:
-            raise DriverError(f"world {self.name}: silent for {age_s:.2f} s, allowed {DEAD_S} s; is its process stopped?")
+        if self._last is None or age_s > self._dead_s:
+            raise DriverError(f"world {self.name}: silent for {age_s:.2f} s, allowed {self._dead_s} s; is its process stopped?")
         return self._last
 
     check = joints
@@ -124,7 +126,7 @@ class WorldDirector:
     """Sets the stage of a world process and sees the truth: for scoring, the scripted human and tests. One at a time a world."""
 
     def __init__(self, name: str, wait_s: float = 0.0) -> None:
-        self._link = _Link(name, wait_s)
+        self._link = _Link(name, wait_s, DIRECTOR_DEAD_S)
         self._truth = self._link.shared.block("truth")
         self._request, self._reply = (self._link.shared.block(b) for b in ("request", "reply"))
 
