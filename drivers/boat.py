@@ -41,14 +41,15 @@ class Boat:
         """The states `dt` later (Euler, as the paper's). Raises ContractError on an action that is not finite or too long."""
         length = np.linalg.norm(actions, axis=1)
         if not (length <= 1.0 + ROUNDING).all():
-            raise ContractError(f"boat: found an action of length {length.max():g}, allowed finite and at most 1; project it first")
-        return np.clip(states + self.dt * (self.fields(states)[0] + actions), self.low, self.high)
+            raise ContractError(f"boat: found an action of length {length.max():g}, allowed finite, at most 1; project it first")
+        after: Array = np.clip(states + self.dt * (self.fields(states)[0] + actions), self.low, self.high)
+        return after
 
     def margin(self, states: Array) -> Array:
         """h (n,) m: the distance to the nearest rock, negative inside."""
         rocks = np.array(self.obstacles)
-        distances: Array = np.linalg.norm(states[:, None] - rocks[:, :2], axis=2) - rocks[:, 2]
-        return distances.min(axis=1)
+        nearest: Array = (np.linalg.norm(states[:, None] - rocks[:, :2], axis=2) - rocks[:, 2]).min(axis=1)
+        return nearest
 
     def margin_gradient(self, states: Array) -> Array:
         """dh/dx (n, 2): away from the nearest rock."""
@@ -62,7 +63,9 @@ class Boat:
 
     def reward(self, states: Array) -> Array:
         """(n,) m: minus the distance to the goal."""
-        return -np.linalg.norm(states - np.array(self.goal), axis=1)
+        distance = np.linalg.norm(states - np.array(self.goal), axis=1)
+        reward: Array = -distance
+        return reward
 
     def draw(self, count: int, rng: np.random.Generator) -> Array:
         """States (count, 2), even over the river, rocks included."""
@@ -99,7 +102,8 @@ def collect(boat: Boat, count: int, seed: int, hold: int = 10) -> BoatLog:
         after = boat.step(states, u)
         rows.append((states, u, after))
         states = after
-    return _log(boat, *(np.stack(column, axis=1) for column in zip(*rows, strict=True)), count)
+    states, actions, after = (np.stack(column, axis=1) for column in zip(*rows, strict=True))
+    return _log(boat, states, actions, after, count)
 
 
 def _crew(boat: Boat, states: Array, last: Array, crew: NDArray[np.int64], rng: np.random.Generator) -> Array:
@@ -113,7 +117,8 @@ def _crew(boat: Boat, states: Array, last: Array, crew: NDArray[np.int64], rng: 
     wish = np.choose(crew[:, None], [to_goal, to_goal + 2.0 * away, last + 0.6 * whim, against])
     wish = _unit(wish + 0.3 * rng.normal(size=(n, 2)))
     speed = np.where(rng.random(n) < 0.5, 1.0, np.sqrt(rng.random(n)))
-    return np.where((rng.random(n) < 1 / 3)[:, None], whim, wish) * speed[:, None]
+    actions: Array = np.where((rng.random(n) < 1 / 3)[:, None], whim, wish) * speed[:, None]
+    return actions
 
 
 def _unit(vectors: Array) -> Array:

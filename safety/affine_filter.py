@@ -43,7 +43,7 @@ class Filtered:
 
 @dataclass(frozen=True, slots=True)
 class AffineFilter:
-    """`alpha` 1/s and level `delta` of the row, actions in a ball of `radius`. Raises ContractError on alpha < 0 or radius <= 0."""
+    """`alpha` 1/s and level `delta` of the row, actions in a ball of `radius`. ContractError on alpha < 0 or radius <= 0."""
 
     barrier: StateBarrier
     plant: AffinePlant
@@ -97,4 +97,5 @@ def _onto_both(wish: Array, u_ref: Array, normal: Array, least: Array, radius: f
     tangent = u_ref - normal * along[:, None]
     tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-12)
     rim = normal * height[:, None] + tangent * np.sqrt(np.maximum(radius**2 - height**2, 0.0))[:, None]
-    return np.where(inside[:, None], plane, rim)
+    nearest: Array = np.where(inside[:, None], plane, rim)
+    return nearest

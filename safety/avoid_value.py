@@ -77,10 +77,10 @@ def avoid_value(grid: Grid, margin: Array, step: Step, controls: Array, toleranc
     states, h = grid.states, margin.reshape(-1)
     indices, weights = zip(*(grid.weights(step(states, u)) for u in controls), strict=True)
     corner, weight = np.stack(indices), np.stack(weights)
-    value = h
+    value: Array = h
     for _ in range(most):
         best = np.einsum("kni,kni->kn", value[corner], weight).max(axis=0)
-        after = np.minimum(h, best)
+        after: Array = np.minimum(h, best)
         fell, value = float((value - after).max()), after
         if fell < tolerance:
             return value.reshape(grid.shape)

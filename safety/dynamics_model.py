@@ -20,7 +20,7 @@ from robot_stack.types import Array
 
 @dataclass(frozen=True)
 class DynamicsSettings:
-    """The network: three hidden layers of `width`; Adam + OneCycle to 3 x `lr` over `steps`; `holdout`: share of rows judged on."""
+    """The network: three hidden layers of `width`; Adam + OneCycle to 3 x `lr` over `steps`; `holdout`: share judged on."""
 
     width: int = 64
     lr: float = 1e-3

@@ -1,0 +1,142 @@
+"""Everything the boat's table needs learned, each kept under `runs/boat` by the hash of what it was made from."""
+
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.boat.bc import ClonedPolicy, safe_trajectories, train_bc
+from benchmarks.boat.ccbf import CcbfSettings, train_ccbf
+from benchmarks.boat.dataset import H_MAX, decisions, free_rows
+from benchmarks.boat.fisor import FisorPolicy, FisorSettings, train_fisor
+from benchmarks.boat.network import FitSettings
+from drivers.boat import Boat, BoatLog, collect
+from robot_stack.config.schema import VocbfSettings
+from robot_stack.demo.cache import stage
+from safety.avoid_value import Grid, GridBarrier, avoid_value, directions
+from safety.barrier import Barrier
+from safety.dynamics_model import DynamicsModel, DynamicsSettings, train_dynamics
+from safety.vocbf import FittedBarrier, fit_barrier
+
+CODE = ("drivers/boat.py", "safety/hindsight.py", "benchmarks/boat/dataset.py", "benchmarks/boat/network.py")
+FOUND = VocbfSettings(
+    width=128, expectile=0.97, discount=0.99, lr=2e-3, batch=512, steps=6000, warm_share=0.15, near=0.35, h_max=H_MAX
+)
+
+
+@dataclass(frozen=True)
+class BoatStudy:
+    """What is learned from: `transitions` rows of one log, the crew deciding every `hold` steps. `vocbf` is what the table is
+    about, `as_published` the paper's own settings (a row a step, expectile 0.9, 0.99 a step) for as many gradient steps."""
+
+    transitions: int = 1_000_000
+    hold: int = 10
+    seed: int = 0
+    vocbf: VocbfSettings = FOUND
+    as_published: VocbfSettings = replace(FOUND, expectile=0.9)
+    dynamics: DynamicsSettings = DynamicsSettings()
+    cloning: FitSettings = FitSettings()
+    fisor: FisorSettings = FisorSettings()
+    ccbf: CcbfSettings = CcbfSettings()
+    grid_spacing: float = 0.02
+    grid_step: float = 0.04
+    grid_controls: int = 32
+
+
+class Lessons:
+    """The log, the exact value and every learner's result, made when first asked for."""
+
+    def __init__(self, study: BoatStudy, root: Path, boat: Boat | None = None) -> None:
+        self.study, self.boat, self._root = study, boat or Boat(), root
+        self.seconds: dict[str, float] = {}
+
+    @cached_property
+    def log(self) -> BoatLog:
+        """The log all learn from."""
+        return collect(self.boat, self.study.transitions, self.study.seed, self.study.hold)
+
+    @cached_property
+    def exact(self) -> GridBarrier:
+        """V of the true plant on the grid."""
+        study, boat = self.study, self.boat
+        grid = Grid.over(boat.low, boat.high, study.grid_spacing)
+
+        def step(states: Any, u: Any) -> Any:
+            return np.clip(states + study.grid_step * (boat.fields(states)[0] + u), boat.low, boat.high)
+
+        margin = boat.margin(grid.states).reshape(grid.shape)
+        make = lambda: avoid_value(grid, margin, step, directions(study.grid_controls))  # noqa: E731
+        inputs = (study.grid_spacing, study.grid_step, study.grid_controls)
+        return GridBarrier(grid, self._kept("exact", inputs, ("safety/avoid_value.py",), make))
+
+    @cached_property
+    def model(self) -> DynamicsModel:
+        """f and g, at the true dt."""
+        log, boat = self.log, self.boat
+        free = free_rows(log, boat.low, boat.high)
+        rows = (log.states[free], log.actions[free], log.next_states[free])
+        make = lambda: train_dynamics(*rows, boat.dt, self.study.dynamics, self.study.seed)  # noqa: E731
+        return self._kept("dynamics", self.study.dynamics, ("safety/dynamics_model.py",), make)
+
+    @cached_property
+    def vocbf(self) -> FittedBarrier:
+        """The barrier of the table."""
+        return self.fit_vocbf(self.study.vocbf, self.study.hold, self.study.seed)
+
+    @cached_property
+    def as_published(self) -> FittedBarrier:
+        """The same, one row a step."""
+        return self.fit_vocbf(self.study.as_published, 1, self.study.seed)
+
+    def fit_vocbf(self, settings: VocbfSettings, hold: int, seed: int) -> FittedBarrier:
+        """V-OCBF on rows `hold` steps apart."""
+        make = lambda: fit_barrier(decisions(self.log, hold)[0], settings, seed)  # noqa: E731
+        return self._kept("vocbf", (settings, hold, seed), ("safety/vocbf.py", "safety/barrier.py"), make)
+
+    @cached_property
+    def bc(self) -> ClonedPolicy:
+        """The mean of all crews."""
+        data, _ = decisions(self.log, self.study.hold)
+        make = lambda: train_bc(data.states, data.actions, self.study.cloning, self.study.seed)  # noqa: E731
+        return self._kept("bc", self.study.cloning, ("benchmarks/boat/bc.py",), make)
+
+    @cached_property
+    def bc_safe(self) -> ClonedPolicy:
+        """The mean of the trajectories without an accident."""
+        data, _ = decisions(self.log, self.study.hold)
+        safe = np.isin(data.motion, np.unique(self.log.trajectory[safe_trajectories(self.log)]))
+        make = lambda: train_bc(data.states[safe], data.actions[safe], self.study.cloning, self.study.seed)  # noqa: E731
+        return self._kept("bc_safe", self.study.cloning, ("benchmarks/boat/bc.py",), make)
+
+    @cached_property
+    def fisor(self) -> FisorPolicy:
+        """Cloned where the critics of V-OCBF allow."""
+        data, reward = decisions(self.log, self.study.hold)
+        make = lambda: train_fisor(data, reward, self.vocbf, self.study.fisor, self.study.seed)  # noqa: E731
+        inputs = (self.study.fisor, self.study.vocbf)
+        return self._kept("fisor", inputs, ("benchmarks/boat/fisor.py", "safety/vocbf.py"), make)
+
+    @cached_property
+    def ccbf(self) -> Barrier:
+        """The barrier by inequalities."""
+        make = lambda: train_ccbf(self.log, self.model, self.boat.dt, self.study.ccbf, self.study.seed)  # noqa: E731
+        return self._kept("ccbf", (self.study.ccbf, self.study.dynamics), ("benchmarks/boat/ccbf.py",), make)
+
+    def _kept(self, name: str, inputs: object, code: tuple[str, ...], make: Callable[[], Any]) -> Any:
+        begin = time.process_time()
+        study = (self.study.transitions, self.study.hold, self.study.seed)
+        self._root.mkdir(parents=True, exist_ok=True)
+
+        def write(folder: Path) -> None:
+            (folder / "result.pickle").write_bytes(pickle.dumps((make(), time.process_time() - begin)))
+
+        made = stage(self._root, name, [study, vars(self.boat), inputs], (*CODE, *code), write)
+        result, seconds = pickle.loads((made.folder / "result.pickle").read_bytes())
+        self.seconds[name] = round(seconds, 1)
+        print(f"== {name}: {f'{seconds:.0f} s of processor' if made.fresh else 'kept'}", flush=True)
+        return result
