@@ -1,10 +1,14 @@
-"""The chunk that is playing. A chunk carries time: rows that are late are dropped, never played late."""
+"""The chunk that is playing. A chunk carries time: rows that are late are dropped, never played late.
+
+Only the arm may take longer than its chunk says: where the filter slowed it along the path, `control` asks for the wish of the
+time it has got to, until a newer chunk plays.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from robot_stack.types import ActionChunk, Array, JointCommand, Reason
+from robot_stack.types import ActionChunk, JointCommand, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +38,8 @@ class ChunkBuffer:
 
     def at(self, now_ns: int) -> JointCommand | None:
         """The wish for `now_ns`: linear between rows, `qd` the slope; None before the first row and after the last."""
-        chunk = self.turn(now_ns).playing
-        if chunk is None or not chunk.t0_ns <= now_ns <= chunk.t_end_ns:
+        chunk = self.due(now_ns)
+        if chunk is None:
             return None
         row, rest_ns = divmod(now_ns - chunk.t0_ns, chunk.dt_ns)
         row = min(row, chunk.q.shape[0] - 2)
@@ -44,9 +48,7 @@ class ChunkBuffer:
             step = chunk.q[row + 1] - chunk.q[row]
             return JointCommand(now_ns, chunk.q[row] + rest * step, step * (1e9 / chunk.dt_ns))
 
-    def ahead(self, now_ns: int) -> Array | None:
-        """The rows still to come at `now_ns` (R, J), or None when no chunk is due."""
+    def due(self, now_ns: int) -> ActionChunk | None:
+        """The chunk with a row due at `now_ns`, or None."""
         chunk = self.turn(now_ns).playing
-        if chunk is None or not chunk.t0_ns <= now_ns <= chunk.t_end_ns:
-            return None
-        return np.asarray(chunk.q[(now_ns - chunk.t0_ns) // chunk.dt_ns :])
+        return chunk if chunk is not None and chunk.t0_ns <= now_ns <= chunk.t_end_ns else None

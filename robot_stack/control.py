@@ -12,13 +12,13 @@ from robot_stack.interfaces import Safety
 from robot_stack.types import (
     ARMED,
     ActionChunk,
-    Array,
     Hazards,
     JointCommand,
     JointState,
     Mode,
     Reason,
     SafeCommand,
+    SafetyVerdict,
     Step,
     TickInputs,
     Violation,
@@ -26,6 +26,9 @@ from robot_stack.types import (
 
 TELEOP_SOURCE = "teleop"
 """`ActionChunk.source` of a human at a device; any other source is a policy."""
+
+OFF_PATH = frozenset({Reason.PROJECTED, Reason.INFEASIBLE, Reason.SOLVER})
+"""Reasons of a verdict whose command is not on the path of the wish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,9 @@ class ControlState:
     chunks: ChunkBuffer = field(default_factory=ChunkBuffer)
     chunk_ns: int | None = None
     chunk_due: bool = False
-    ahead: Array | None = None
+    playing: ActionChunk | None = None
+    behind_ns: int = 0
+    pace: float = 1.0
     fallback: JointCommand | None = None
     fallback_ns: int | None = None
     alarm_ns: int | None = None
@@ -59,7 +64,7 @@ def control_step(
     verdict = safety.check(_wish(state, now_ns), state, now_ns)
     if refused is not None:
         verdict = replace(verdict, violations=(*verdict.violations, Violation(refused)))
-    state = replace(state, commanded=verdict.command)
+    state = _followed(replace(state, commanded=verdict.command), verdict, safety.dt_ns)
     return state, Step(now_ns, lateness_ns, inputs, verdict, cause)
 
 
@@ -81,8 +86,9 @@ def _take(state: ControlState, inputs: TickInputs, now_ns: int) -> tuple[Control
             chunks, why = chunks.push(inputs.chunk, now_ns)
         if why is None:
             state = replace(state, chunk_ns=now_ns)
-    ahead = chunks.ahead(now_ns)
-    return replace(state, chunks=chunks, ahead=ahead, chunk_due=ahead is not None), why or refused
+    behind_ns = state.behind_ns if chunks.playing is state.chunks.playing else 0
+    due = ChunkBuffer(chunks.playing).due(now_ns - behind_ns)
+    return replace(state, chunks=chunks, playing=due, behind_ns=behind_ns, chunk_due=due is not None), why or refused
 
 
 def wants(state: ControlState, chunk: ActionChunk) -> bool:
@@ -101,11 +107,20 @@ def _enter(state: ControlState, mode: Mode, now_ns: int) -> ControlState:
     """A new mode begins. Arming starts with no chunk and no old alarm; FALLBACK remembers where it came from."""
     resume = state.mode if mode is Mode.FALLBACK else Mode.DISARMED
     if mode in ARMED and not (state.mode is Mode.FALLBACK and mode is state.resume):
-        state = replace(state, chunks=ChunkBuffer(), ahead=None, chunk_due=False, chunk_ns=now_ns, alarm_ns=None)
+        state = replace(state, chunks=ChunkBuffer(), playing=None, behind_ns=0, chunk_due=False, chunk_ns=now_ns, alarm_ns=None)
     return replace(state, mode=mode, since_ns=now_ns, resume=resume)
 
 
 def _wish(state: ControlState, now_ns: int) -> JointCommand | None:
     if state.mode in ARMED:
-        return state.chunks.at(now_ns)
+        wish = ChunkBuffer(state.playing).at(now_ns - state.behind_ns)
+        return None if wish is None else replace(wish, t_ns=now_ns)
     return state.fallback if state.mode is Mode.FALLBACK else None
+
+
+def _followed(state: ControlState, verdict: SafetyVerdict, dt_ns: int) -> ControlState:
+    """`state` after a tick: an arm slowed along its path gets to the rows of its chunk later, so that the wish can't run away."""
+    reasons = {v.reason: v.amount for v in verdict.violations}
+    pace = 0.0 if reasons.keys() & OFF_PATH else 1.0 - reasons.get(Reason.SLOWED, 0.0)
+    late_ns = round((1.0 - pace) * dt_ns) if pace > 0.0 and state.mode in ARMED else 0
+    return replace(state, pace=pace, behind_ns=state.behind_ns + late_ns)

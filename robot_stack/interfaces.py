@@ -4,7 +4,6 @@ from typing import Protocol, runtime_checkable
 
 from robot_stack.types import (
     ActionChunk,
-    Array,
     CameraFrame,
     Choice,
     Hazards,
@@ -175,6 +174,16 @@ class Situation(Protocol):
         ...
 
     @property
-    def ahead(self) -> Array | None:
-        """Rows (R, J) of the playing chunk from now on; None: no chunk."""
+    def playing(self) -> ActionChunk | None:
+        """The chunk a row of which is due; None: no chunk."""
+        ...
+
+    @property
+    def behind_ns(self) -> int:
+        """How much later than due its rows are played, because the arm was slowed along them."""
+        ...
+
+    @property
+    def pace(self) -> float:
+        """How far the last tick followed its wish along its path: 1 as wished, less when slowed, 0 when pushed off it or held."""
         ...

@@ -1,5 +1,6 @@
 """What a robot is made of: joints, links, cameras, limits. Read from `config/robots/*.yaml`, never changed at run time."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -15,7 +16,7 @@ Vector3 = tuple[float, float, float]
 @dataclass(frozen=True)
 class Joint:
     """One joint: its frame sits at `origin` (m) of `parent`'s frame (-1: the world), turned alike at q = 0; `axis`: what it moves
-    about (rad) or, prismatic, along (m)."""
+    about (rad) or, prismatic, along (m). `tau_max` N m (N): the largest measured effort that is normal; left out: any."""
 
     name: str
     parent: int
@@ -26,6 +27,7 @@ class Joint:
     qd_max: float
     qdd_max: float
     kind: Literal["revolute", "prismatic"] = "revolute"
+    tau_max: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class CameraSpec:
 @dataclass(frozen=True)
 class RobotSpec:
     """A robot and its cell. `tip` is the tool point in the frame of `tip_joint`; each `workspace` row (nx, ny, nz, d) keeps
-    n . p >= d for every link end."""
+    n . p >= d for every link end. `may_touch`: pairs of capsules, besides neighbours, that need not be kept apart."""
 
     name: str
     driver: str
@@ -69,6 +71,7 @@ class RobotSpec:
     tip_joint: int
     tip: Vector3
     workspace: tuple[tuple[float, float, float, float], ...]
+    may_touch: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.q_home) != len(self.joints):
@@ -83,6 +86,11 @@ class RobotSpec:
                 raise ConfigError(
                     f"robot.joints[{i}] ({joint.name}): found {found}; allowed q_min < q_max, qd_max > 0, qdd_max > 0"
                 )
+
+        for pair in self.may_touch:
+            if unknown := set(pair) - {c.name for c in self.capsules}:
+                allowed = sorted(c.name for c in self.capsules)
+                raise ConfigError(f"robot.may_touch: found {sorted(unknown)}, allowed pairs of the capsules {allowed}")
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -113,6 +121,11 @@ class RobotSpec:
     def qdd_max(self) -> Array:
         """Acceleration limits (J,) rad/s^2 or m/s^2."""
         return np.array([j.qdd_max for j in self.joints])
+
+    @cached_property
+    def tau_max(self) -> Array:
+        """Limits on the measured effort (J,) N m or N; inf where there is none."""
+        return np.array([j.tau_max for j in self.joints])
 
     def camera(self, name: str) -> CameraSpec:
         """The camera called `name`. Raises ConfigError, listing the ones there are."""

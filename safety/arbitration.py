@@ -16,7 +16,7 @@ import numpy as np
 from robot_stack.clock import nanoseconds
 from robot_stack.config.schema import SafetySettings
 from robot_stack.interfaces import Situation
-from robot_stack.types import ARMED, Hazards, JointState, Mode, Reason, Request
+from robot_stack.types import ARMED, Array, Hazards, JointState, Mode, Reason, Request
 
 ABSURD = 1e6
 """No joint, distance (m) or speed is this large: such a figure is as good as NaN."""
@@ -119,13 +119,18 @@ def _faults(situation: Situation, now_ns: int, settings: SafetySettings, num_joi
 
 def usable(joints: JointState, num_joints: int) -> bool:
     """True when every measured position and velocity is a sane number and there are `num_joints` of them."""
-    return joints.q.size == num_joints and bool((np.abs(joints.q) < ABSURD).all() and (np.abs(joints.qd) < ABSURD).all())
+    return joints.q.size == num_joints and sane(joints.q) and sane(joints.qd)
+
+
+def sane(x: Array) -> bool:
+    """True when the length of `x` (any shape) is a number below `ABSURD`, and so is every figure in it. Warns of nothing."""
+    return bool(np.vdot(x, x) < ABSURD * ABSURD)
 
 
 def known(hazards: Hazards) -> bool:
     """True when every figure of every hazard is a sane number, and no radius, sigma or speed is negative."""
     sizes = np.concatenate((hazards.radius, hazards.sigma, hazards.speed_max))
-    return bool(((sizes >= 0.0) & (sizes < ABSURD)).all() and (np.abs(hazards.p_W) < ABSURD).all())
+    return sane(sizes) and sane(hazards.p_W) and not np.count_nonzero(sizes < 0.0)
 
 
 def _aged(t_ns: int | None, now_ns: int, limit_s: float) -> bool:

@@ -1,77 +1,118 @@
 """Everything the filter must keep at one arm position, as rows ``A qd >= b``, with the margins a verdict reports.
 
 The rows are taken at the commanded position: that is where the arm is being sent, and it carries no sensor noise. How far the
-measured arm may lag is bounded by `tracking_limit`, beyond which the filter holds.
+measured arm may lag is bounded by `tracking_limit`, beyond which the filter holds. The same gaps, at the states of the chunk
+still to come, give the pace of `safety.look_ahead`.
+
+Gaps to walls, spheres and between links are geometry, and hard. A learned barrier row is right only with the probability it was
+calibrated for, and therefore soft: where both can't be kept it is the barrier that gives way, and the verdict says by how much.
+Rows no joint can act on (a link on the base axis) are left out: they would only make the rest infeasible.
 """
 
+import os
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robot_stack.config.schema import SafetySettings
 from robot_stack.errors import ConfigError
 from robot_stack.kinematics import Kinematics
 from robot_stack.robot import RobotSpec
-from robot_stack.types import Array, Hazards, Reason
+from robot_stack.types import Array, Hazards, Reason, Violation
 from safety.barrier import Barrier
-from safety.keep_out import NO_GRIP, Rows, Spheres, Workspace, no_rows
+from safety.keep_out import Links, Workspace, coming
+from safety.limits import Box
+from safety.look_ahead import LookAhead, Pace, Path
+
+NO_GRIP = 1e-3
+"""A row whose largest coefficient is below this (m/s per rad/s) can't be acted on."""
+
+NOTHING = Hazards(0, np.zeros((0, 3)), np.zeros(0), np.zeros(0), np.zeros(0))
+"""No hazard."""
+
+
+class Rows(NamedTuple):
+    """``A qd >= b``: `A` (R, J), `b` (R,) m/s or barrier units/s, which of them are `soft` (R,), and `what` each is: reason and
+    link or point."""
+
+    A: Array
+    b: Array
+    soft: NDArray[np.bool_]
+    what: tuple[tuple[Reason, int], ...]
 
 
 class Scene(NamedTuple):
-    """Rows that could be broken, the smallest keep-out h (m) and the learned barrier above its level (inf: there is none)."""
+    """Rows that could be broken, the smallest keep-out h (m) and the least learned barrier above its level (inf: none), the pace
+    at which the chunk may be followed, and the gap it would close otherwise."""
 
     rows: Rows
     margin: float
     barrier: float
+    pace: float
+    leads: tuple[Violation, ...]
 
 
 class Constraints:
-    """Keep-out spheres, workspace and learned barrier of a robot. `arm`: the joints that move the tool; the others grip."""
+    """Walls, spheres, self-collision and learned barriers of a robot. `arm`: the joints that move the tool; the others grip."""
 
     def __init__(self, spec: RobotSpec, settings: SafetySettings) -> None:
         self._kinematics = Kinematics(spec)
-        self._spheres, self._workspace = Spheres(spec, settings), Workspace(spec, settings)
+        self._workspace = Workspace(spec, self._kinematics, settings)
+        self._links = Links(spec, self._kinematics, settings)
         self._settings = settings
         self.arm = np.flatnonzero(self._kinematics.moves[-1])
-        self._num_joints = len(spec.joints)
-        self._barrier = Barrier.load(settings.barrier) if settings.barrier else None
-        if self._barrier is not None and self._barrier.dim != self.arm.size + 3:
+        self.look_ahead = LookAhead(spec, settings, self.arm)
+        self._barriers = [self._load(path, spec) for path in settings.barrier.split(os.pathsep) if path]
+
+    def _load(self, path: str, spec: RobotSpec) -> Barrier:
+        barrier = Barrier.load(path)
+        if barrier.dim != self.arm.size + 3:
             raise ConfigError(
-                f"safety.barrier: {settings.barrier}: found {self._barrier.dim} inputs, allowed {self.arm.size + 3}"
+                f"safety.barrier: {path}: found {barrier.dim} inputs, allowed {self.arm.size + 3}"
                 f" (the {self.arm.size} joints that move the tool of {spec.name}, and a hazard's x, y, z)"
             )
+        return barrier
 
-    def at(self, q: Array, hazards: Hazards | None, now_ns: int, lower: Array, upper: Array) -> Scene:
-        """The scene at `q` (J,), keeping only rows that some velocity in `lower`..`upper` (J,) would break."""
-        p_W, J = self._kinematics.points(q)
-        rows = [self._workspace.rows(p_W, J)]
-        margin, value = float("inf"), float("inf")
-        if hazards is not None:
-            keep_out = self._spheres.rows(p_W, J, hazards, (now_ns - hazards.t_ns) * 1e-9)
-            rows.append(keep_out.rows)
-            margin = keep_out.margin
-            if self._barrier is not None and keep_out.nearest >= 0:
-                learned, value = self._learned(self._barrier, q, hazards, keep_out.nearest)
-                rows.append(learned)
-        return Scene(self._tight(rows, lower, upper), margin, value)
+    def at(self, q: Array, path: Path | None, hazards: Hazards | None, now_ns: int, box: Box) -> Scene:
+        """The scene at `q` (J,), keeping only rows that some velocity in `box` would break, and the pace along `path`."""
+        hazards = NOTHING if hazards is None else hazards
+        X = self._kinematics.poses(q[None] if path is None else path.q)
+        p_W = self._kinematics.places(X)
+        walls = self._workspace.gaps(p_W)
+        links, margin, nearest = self._links.gaps(p_W, hazards, (now_ns - hazards.t_ns) * 1e-9)
+        A = np.concatenate((walls.wrench, links.wrench)) @ self._kinematics.screws(X)
+        A *= np.concatenate((walls.moves, links.moves))
+        b, num_hard, value = np.concatenate((walls.b, links.b)), len(A), float("inf")
+        if nearest >= 0 and self._barriers:
+            soft, rates, value = self._learned(q, hazards, nearest)
+            A, b = np.concatenate((A, soft)), np.concatenate((b, rates))
+        rows = self._tight(A, b, num_hard, hazards.radius.size, box)
+        pace = Pace() if path is None else self.look_ahead.pace(path, np.concatenate((walls.h, links.h)))
+        leads = () if pace.row < 0 else (Violation(Reason.AHEAD, pace.depth, self._what(pace.row, hazards.radius.size)[1]),)
+        return Scene(rows, margin, value, pace.share, leads)
 
-    def _learned(self, barrier: Barrier, q: Array, hazards: Hazards, nearest: int) -> tuple[Rows, float]:
-        """``grad_q B qd >= -gain (B - level)``, plus ``|grad_p B| speed_max`` for a hazard faster than `moving_speed`."""
-        value, gradient = barrier.value_and_gradient(np.concatenate([q[self.arm], hazards.p_W[nearest]]))
-        value -= barrier.level + self._settings.barrier_level
-        speed = float(hazards.speed_max[nearest])
-        coming = float(np.sqrt(gradient[-3:] @ gradient[-3:])) * speed if speed > self._settings.moving_speed else 0.0
-        A = np.zeros((1, self._num_joints))
-        A[0, self.arm] = gradient[:-3]
-        return Rows(A, np.array([coming - self._settings.barrier_gain * value]), (Reason.BARRIER,), (-1,)), value
+    def _learned(self, q: Array, hazards: Hazards, nearest: int) -> tuple[Array, Array, float]:
+        """``grad_q B qd >= -gain (B - level) + coming(B - level, |grad_p B| speed_max)`` of each barrier, and the least value."""
+        x, speed = np.concatenate([q[self.arm], hazards.p_W[nearest]]), float(hazards.speed_max[nearest])
+        A, (values, closing) = np.zeros((len(self._barriers), q.size)), np.zeros((2, len(self._barriers)))
+        for i, barrier in enumerate(self._barriers):
+            value, gradient = barrier.value_and_gradient(x)
+            value -= barrier.level + self._settings.barrier_level
+            A[i, self.arm] = gradient[:-3]
+            values[i], closing[i] = value, speed * float(gradient[-3:] @ gradient[-3:]) ** 0.5
+        b = coming(values, closing, self._settings.hazard_horizon_s) - self._settings.barrier_gain * values
+        return A, b, float(values.min())
 
-    def _tight(self, rows: list[Rows], lower: Array, upper: Array) -> Rows:
-        A, b = np.concatenate([r.A for r in rows]), np.concatenate([r.b for r in rows])
+    def _tight(self, A: Array, b: Array, num_hard: int, num_hazards: int, box: Box) -> Rows:
         steep = np.abs(A)
-        worst = A @ (0.5 * (lower + upper)) - steep @ (0.5 * (upper - lower))
-        kept = np.flatnonzero(~(worst >= b) & ~(steep[:, self.arm].max(axis=1) < NO_GRIP))
-        if kept.size == 0:
-            return no_rows(self._num_joints)
-        reason = [x for r in rows for x in r.reason]
-        where = [x for r in rows for x in r.where]
-        return Rows(A[kept], b[kept], tuple(reason[i] for i in kept), tuple(where[i] for i in kept))
+        worst = A @ (0.5 * (box.lower + box.upper)) - steep @ (0.5 * (box.upper - box.lower))
+        kept = (~(worst >= b)).nonzero()[0]
+        if kept.size:
+            kept = kept[~(steep[kept][:, self.arm].max(axis=1) < NO_GRIP)]
+        what = tuple((Reason.BARRIER, -1) if i >= num_hard else self._what(i, num_hazards) for i in kept.tolist())
+        return Rows(A[kept], b[kept], kept >= num_hard, what)
+
+    def _what(self, row: int, num_hazards: int) -> tuple[Reason, int]:
+        own = len(self._workspace.what)
+        return self._workspace.what[row] if row < own else self._links.what(row - own, num_hazards)

@@ -4,12 +4,15 @@ The wish becomes a velocity ``u_ref = qd + tracking_gain (q_wish - q_commanded)`
 slowed as a whole (same path) to the speed and acceleration limits. Then, for the joints that move the tool:
 
 PASS    u_ref keeps everything.
-LIMIT   slowed: the largest s with ``u_brake + s (u_ref - u_brake)`` keeping every row (closed form), accepted from `slow_min` on;
-        else projected: the nearest velocity that keeps every row (QP).
-HOLD    there is no wish, it is not finite, joints are stale, tracking is lost, or the QP failed: brake on the way it is going.
+LIMIT   slowed, as long as at least `slow_min` of the pace is left: to the pace at which the arm can stop before the chunk leads
+        out (`safety.look_ahead`), and to the largest s with ``u_brake + s (u_ref - u_brake)`` keeping every row (closed form);
+        else projected: the nearest velocity that keeps every row (QP). An arm that was projected, or held, in the last tick is
+        slowed again only from `AGAIN` times `slow_min` on, and looks ahead again one tick later: the grades do not chatter.
+HOLD    there is no wish, it is not finite, joints are stale, torque is beyond its limit, tracking is lost, or the QP failed:
+        brake on the way it is going. Blocked or overloaded, the command walks back to where the arm is.
         Where no velocity keeps every row (a hazard came closer than the arm can accelerate away in one tick) it takes the
-        one that misses them least, if that is less than braking would miss: from rest, braking could never become a retreat.
-        The slack of the verdict says how much.
+        one that misses the soft rows least, or, where the hard ones contradict each other too, all of them, if that is less
+        than braking would miss: from rest, braking could never become a retreat. The slack of the verdict says how much.
         Also in FALLBACK once the arm stands still: nothing of a wish is carried out, and a better one may still come.
 STOP    the mode is STOP: brake and stay.
 
@@ -20,6 +23,7 @@ In FALLBACK a wish to rest (qd zero) about where braking ends is followed by bra
 Inside STOP and HOLD a command is still q' = q + u dt within all limits: `JointLimits.keep` looks at every command last.
 """
 
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +33,7 @@ from robot_stack.errors import ContractError
 from robot_stack.interfaces import Situation
 from robot_stack.robot import RobotSpec
 from robot_stack.types import (
+    ARMED,
     Array,
     Decision,
     JointCommand,
@@ -44,9 +49,10 @@ from safety.arbitration import ABSURD, fallback_silent, joints_stale, known, usa
 from safety.braking import brake, stop_distance
 from safety.constraints import Constraints, Scene
 from safety.fallback import NEAR
-from safety.keep_out import Rows
+from safety.giving_way import Answer, GivingWay
 from safety.limits import Box, JointLimits
 
+_STRAIN = (Reason.TRACKING, Reason.TORQUE)
 _STILL = {Mode.STOP: Reason.STOPPED, Mode.DISARMED: Reason.DISARMED}
 
 
@@ -59,16 +65,6 @@ class Motion(NamedTuple):
     braked: Array
 
 
-class Answer(NamedTuple):
-    """The velocity `u` (J,) and what was done to get it."""
-
-    u: Array
-    decision: Decision
-    violations: tuple[Violation, ...] = ()
-    solver: str = "none"
-    slack: float = 0.0
-
-
 class Filter:
     """The filter of one robot. It holds settings and tables only: same arguments, same bits."""
 
@@ -79,20 +75,24 @@ class Filter:
         self._num_joints = len(spec.joints)
         self._arm = self._constraints.arm
         self._grip = np.setdiff1d(np.arange(self._num_joints), self._arm)
-        self._weight = 1.0 / spec.qd_max[self._arm] ** 2
+        self._tau_max = spec.tau_max
+        self._astray = np.full(self._num_joints, np.inf)
+        self._astray[self._arm] = settings.tracking_limit
+        self._ways = GivingWay(self._arm, self._grip, spec.qd_max, settings.slow_min)
 
     def check(self, wish: JointCommand | None, situation: Situation, now_ns: int) -> SafetyVerdict:
         """The verdict on `wish` in `situation`. Raises ContractError at a first tick without usable joints."""
         motion = self._motion(situation)
         hazards = situation.hazards if situation.hazards is not None and known(situation.hazards) else None
-        scene = self._constraints.at(motion.q, hazards, now_ns, motion.box.lower, motion.box.upper)
+        path = self._constraints.look_ahead.path(situation, motion.q, now_ns) if wish and situation.mode in ARMED else None
+        scene = self._constraints.at(motion.q, path, hazards, now_ns, motion.box)
         unknown = situation.hazards is not None and hazards is None and self._settings.use_filter
         refused = self._refuse(wish, situation, motion, unknown, now_ns)
         if wish is None or refused:
             decision = Decision.STOP if situation.mode is Mode.STOP else Decision.HOLD
             answer = Answer(self._still(situation, motion, refused), decision, refused)
         else:
-            answer = self._grade(wish, motion, scene, situation.mode)
+            answer = self._grade(wish, motion, scene, situation)
             if situation.mode is Mode.FALLBACK and not answer.u.any():
                 answer = answer._replace(decision=Decision.HOLD)
         return self._verdict(answer, motion, wish, situation.mode, scene, now_ns)
@@ -113,7 +113,7 @@ class Filter:
 
     def _lost(self, q: Array, joints: JointState) -> bool:
         """True when the arm is not where it was sent: blocked, pushed, or its sensor jumps."""
-        return bool((np.abs(joints.q - q)[self._arm] > self._settings.tracking_limit).any())
+        return bool(np.count_nonzero(np.abs(joints.q - q) > self._astray))
 
     def _refuse(
         self, wish: JointCommand | None, situation: Situation, motion: Motion, unknown: bool, now_ns: int
@@ -129,41 +129,57 @@ class Filter:
             return (Violation(Reason.NO_COMMAND),)
         if wish.q.size != self._num_joints:
             return (Violation(Reason.CHUNK_JOINTS, float(wish.q.size - self._num_joints)),)
-        if not np.isfinite(wish.q).all() or (wish.qd is not None and not np.isfinite(wish.qd).all()):
+        if not isfinite(np.vdot(wish.q, wish.q)) or (wish.qd is not None and not isfinite(np.vdot(wish.qd, wish.qd))):
             return (Violation(Reason.NOT_FINITE),)
         if unknown:
             return (Violation(Reason.HAZARDS_STALE),)
-        if situation.joints is not None and usable(situation.joints, self._num_joints) and self._lost(motion.q, situation.joints):
-            return (Violation(Reason.TRACKING, float(np.abs(situation.joints.q - motion.q)[self._arm].max())),)
-        return ()
+        return self._strained(situation.joints, motion)
+
+    def _strained(self, joints: JointState | None, motion: Motion) -> tuple[Violation, ...]:
+        """Blocked, or pushing harder than is normal. A torque that is no number is beyond every limit."""
+        if joints is None or not usable(joints, self._num_joints):
+            return ()
+        if self._lost(motion.q, joints):
+            return (Violation(Reason.TRACKING, float(np.abs(joints.q - motion.q)[self._arm].max())),)
+        if joints.tau is None or np.count_nonzero(np.abs(joints.tau) <= self._tau_max) == self._num_joints:
+            return ()
+        over = np.nan_to_num(np.abs(joints.tau), nan=np.inf) - np.where(np.isnan(joints.tau), 0.0, self._tau_max)
+        return (Violation(Reason.TORQUE, float(over.max()), int(over.argmax())),)
 
     def _still(self, situation: Situation, motion: Motion, refused: tuple[Violation, ...]) -> Array:
-        """Brake; but where the arm is blocked, walk the command back to where the arm is, within all limits."""
-        if situation.joints is None or not any(v.reason is Reason.TRACKING for v in refused):
+        """Brake; but where the arm is blocked or overloaded, walk the command back to where the arm is, within all limits."""
+        if situation.joints is None or not any(v.reason in _STRAIN for v in refused):
             return motion.braked
         back = self._settings.tracking_gain * (situation.joints.q - motion.q)
         back[self._grip] = 0.0
         return self._reach(back, motion.box)
 
-    def _grade(self, wish: JointCommand, motion: Motion, scene: Scene, mode: Mode) -> Answer:
+    def _grade(self, wish: JointCommand, motion: Motion, scene: Scene, situation: Situation) -> Answer:
         goal = np.minimum(np.maximum(wish.q, self._limits.q_min), self._limits.q_max)
         u_ref = self._settings.tracking_gain * (goal - motion.q)
         u_ref = u_ref + wish.qd if wish.qd is not None else u_ref
-        if mode is Mode.FALLBACK:
+        if situation.mode is Mode.FALLBACK:
             u_ref[self._arm] = motion.braked[self._arm] if self._rests(wish, motion) else u_ref[self._arm]
             u_ref[self._grip] = 0.0
-        if not (np.abs(u_ref) < ABSURD).all():
+        if not np.abs(u_ref).max() < ABSURD:
             return Answer(motion.braked, Decision.HOLD, (Violation(Reason.NOT_FINITE),))
-        slowed, violations = self._speed(u_ref)
+        pushed = situation.pace == 0.0
+        pace = max(scene.pace, self._settings.slow_min) if self._settings.use_filter and not pushed else 1.0
+        slowed, violations = self._speed(u_ref, pace)
         u = self._reach(slowed, motion.box)
         violations += self._bounds(wish, slowed, motion)
-        if not self._settings.use_filter or bool((scene.rows.A @ u >= scene.rows.b - qp.TOLERANCE).all()):
-            return Answer(u, Decision.LIMIT if violations else Decision.PASS, violations)
         short = scene.rows.b - scene.rows.A @ u
-        broken = tuple(
-            Violation(scene.rows.reason[i], float(short[i]), scene.rows.where[i]) for i in np.flatnonzero(short > qp.TOLERANCE)
-        )
-        return self._give_way(u, motion, scene.rows, violations + broken)
+        broken = (~(short <= qp.TOLERANCE)).nonzero()[0].tolist() if self._settings.use_filter else []
+        if pace < 1.0:
+            violations += scene.leads
+        if not broken:
+            violations += (Violation(Reason.SLOWED, 1.0 - pace),) if pace < 1.0 else ()
+            return Answer(u, Decision.LIMIT if violations else Decision.PASS, violations)
+        violations += tuple(Violation(scene.rows.what[i][0], float(short[i]), scene.rows.what[i][1]) for i in broken)
+        if (answer := self._ways.slow(u, pace, pushed, motion.braked, scene.rows, violations)) is not None:
+            return answer
+        u = self._reach(self._speed(u_ref, 1.0)[0], motion.box) if pace < 1.0 else u
+        return self._ways.aside(u, motion.braked, motion.box, scene.rows, violations)
 
     def _rests(self, wish: JointCommand, motion: Motion) -> bool:
         """True for a wish to rest where braking now would end, as near as a fallback knows that place."""
@@ -171,24 +187,30 @@ class Filter:
         near = np.abs(wish.q - end) <= NEAR * self._limits.qd_max
         return wish.qd is not None and not wish.qd.any() and bool(near[self._arm].all())
 
-    def _speed(self, u_ref: Array) -> tuple[Array, tuple[Violation, ...]]:
-        """`u_ref` (J,) at the speed limits: the arm slowed as a whole, each gripper alone."""
+    def _speed(self, u_ref: Array, pace: float) -> tuple[Array, tuple[Violation, ...]]:
+        """`u_ref` (J,), the arm's part at `pace`, at the speed limits: the arm slowed as a whole, each gripper alone."""
         limit = self._limits.qd_max
-        share = np.abs(u_ref) / limit
+        u = u_ref
+        if pace < 1.0:
+            u = u_ref.copy()
+            u[self._arm] *= pace
+        share = np.abs(u) / limit
+        if share.max() <= 1.0:
+            return u, ()
         worst = int(self._arm[share[self._arm].argmax()])
-        u = np.minimum(np.maximum(u_ref, -limit), limit)
-        if share[worst] > 1.0:
-            u[self._arm] = u_ref[self._arm] / share[worst]
+        fast = u[self._arm] / max(share[worst], 1.0)
+        u = np.minimum(np.maximum(u, -limit), limit)
+        u[self._arm] = fast
         over = [worst] if share[worst] > 1.0 else []
         over += [int(i) for i in self._grip if share[i] > 1.0]
         return u, tuple(Violation(Reason.VELOCITY, float((share[i] - 1.0) * limit[i]), i) for i in over)
 
     def _reach(self, u: Array, box: Box) -> Array:
         """`u` (J,) inside `box`: the arm on its path where possible (largest s with s u inside), joint by joint where not."""
-        u = np.minimum(np.maximum(u, box.stop_lower), box.stop_upper)
         inside = np.minimum(np.maximum(u, box.lower), box.upper)
-        if (inside == u).all():
-            return u
+        if not np.count_nonzero(inside != u):
+            return inside
+        u = np.minimum(np.maximum(u, box.stop_lower), box.stop_upper)
         arm = self._arm
         moving = arm[np.abs(u[arm]) > 1e-9]
         ends = np.stack([box.lower[moving], box.upper[moving]]) / u[moving]
@@ -205,39 +227,11 @@ class Filter:
         late = np.maximum(u - box.stop_upper, box.stop_lower - u) * limits.dt
         sharp = np.abs(u - motion.v) - limits.change
         past = np.maximum(beyond, late)
+        if past.max() <= 0.0 and sharp.max() <= 1e-12:
+            return ()
         positions = [Violation(Reason.POSITION, float(past[i]), int(i)) for i in np.flatnonzero(past > 0.0)]
         sharps = [Violation(Reason.ACCELERATION, float(sharp[i] / limits.dt), int(i)) for i in np.flatnonzero(sharp > 1e-12)]
         return (*positions, *sharps)
-
-    def _give_way(self, u: Array, motion: Motion, rows: Rows, violations: tuple[Violation, ...]) -> Answer:
-        """Slow along the path, else project, else evade, else brake. Grippers keep their part of `u` (J,); the rows count it."""
-        arm = self._arm
-        A = np.ascontiguousarray(rows.A[:, arm])
-        b = rows.b - rows.A[:, self._grip] @ u[self._grip]
-        start = motion.braked[arm]
-        s = _slowing(A, b, start, u[arm] - start)
-        if s >= self._settings.slow_min:
-            found = qp.Solution(start + s * (u[arm] - start), "slowed", 0.0)
-            if qp.missed(A, b, found.u) <= qp.TOLERANCE:
-                return self._answer(u, found, Decision.LIMIT, (*violations, Violation(Reason.SLOWED, 1.0 - s)))
-        lower, upper = motion.box.lower[arm], motion.box.upper[arm]
-        found = qp.project(u[arm], self._weight, A, b, lower, upper)
-        if found.solved:
-            pushed = float(np.sqrt(((found.u - u[arm]) ** 2).sum()))
-            return self._answer(u, found, Decision.LIMIT, (*violations, Violation(Reason.PROJECTED, pushed)))
-        if found.status == "infeasible":
-            evade = qp.least_violation(start, self._weight, A, b, lower, upper)
-            violations = (*violations, Violation(Reason.INFEASIBLE, evade.slack))
-            if evade.slack < qp.missed(A, b, start):
-                return self._answer(u, evade, Decision.HOLD, violations)
-        else:
-            violations = (*violations, Violation(Reason.SOLVER))
-        return self._answer(u, qp.Solution(start, found.status, qp.missed(A, b, start)), Decision.HOLD, violations)
-
-    def _answer(self, u: Array, found: qp.Solution, decision: Decision, violations: tuple[Violation, ...]) -> Answer:
-        whole = u.copy()
-        whole[self._arm] = found.u
-        return Answer(whole, decision, violations, found.status, found.slack)
 
     def _verdict(
         self, answer: Answer, motion: Motion, wish: JointCommand | None, mode: Mode, scene: Scene, now_ns: int
@@ -252,14 +246,3 @@ class Filter:
         command = SafeCommand(JointCommand(now_ns, q, answer.u))
         what = (answer.decision, wish, command, answer.violations, answer.solver, answer.slack)
         return SafetyVerdict(now_ns, mode, *what, scene.margin, scene.barrier)
-
-
-def _slowing(A: Array, b: Array, start: Array, way: Array) -> float:
-    """The largest s in 0..1 with ``A (start + s way) >= b``; -1 when there is none."""
-    room, slope = b - A @ start, A @ way
-    falls, rises = slope < -1e-12, slope > 1e-12
-    if bool((room[~(falls | rises)] > qp.TOLERANCE).any()):
-        return -1.0
-    high = float((room[falls] / slope[falls]).min(initial=1.0))
-    low = float((room[rises] / slope[rises]).max(initial=0.0))
-    return high if low <= high else -1.0

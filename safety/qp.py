@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import daqp
 import numpy as np
+from numpy.typing import NDArray
 
 from robot_stack.types import Array
 
@@ -107,15 +108,19 @@ def _daqp(weight: Array, f: Array, A: Array, b: Array, lower: Array, upper: Arra
     return np.asarray(u, dtype=float), int(flag)
 
 
-def least_violation(u_ref: Array, weight: Array, A: Array, b: Array, lower: Array, upper: Array) -> Solution:
+def least_violation(
+    u_ref: Array, weight: Array, A: Array, b: Array, lower: Array, upper: Array, soft: NDArray[np.bool_] | None = None
+) -> Solution:
     """The `u` inside the bounds that misses ``A u >= b`` least, nearest to `u_ref` among those.
 
-    Status "relaxed", or "failed" with no answer; `slack` says how much the worst row is missed by.
+    With `soft` (m,) bool only those rows may be missed. Status "relaxed", or "failed" with no answer, as where the rows that are
+    not soft contradict each other; `slack` says how much the worst row is missed by.
     """
-    n, rows = u_ref.size, np.hstack([A, np.ones((b.size, 1))])
+    gives = np.ones(b.size) if soft is None else soft.astype(float)
+    n, rows = u_ref.size, np.concatenate((A, gives[:, None]), axis=1)
     f, low, high = np.append(-weight * u_ref, 0.0), np.append(lower, 0.0), np.append(upper, UNBOUNDED)
     u, flag = _daqp(np.append(weight, SLACK_WEIGHT), f, rows, b, low, high)
     u = np.minimum(np.maximum(u[:n], lower), upper)
-    if flag != 1 or not isfinite(u.dot(u)):
+    if flag != 1 or not isfinite(u.dot(u)) or missed(A[gives == 0.0], b[gives == 0.0], u) > TOLERANCE:
         return Solution(np.minimum(np.maximum(u_ref, lower), upper), "failed", float("inf"))
     return Solution(u, "relaxed", missed(A, b, u))

@@ -37,9 +37,9 @@ def test_the_wish_is_the_straight_line_through_the_rows_to_the_last(now_ms: int)
 
 def test_before_the_first_row_and_after_the_last_there_is_no_wish() -> None:
     buffer = _pushed(_chunk(100), 50)
-    assert buffer.at(99 * MS) is None and buffer.ahead(99 * MS) is None
+    assert buffer.at(99 * MS) is None and buffer.due(99 * MS) is None
     assert buffer.at(100 * MS) is not None and buffer.at(300 * MS) is not None
-    assert buffer.at(300 * MS + 1) is None and buffer.ahead(300 * MS + 1) is None
+    assert buffer.at(300 * MS + 1) is None and buffer.due(300 * MS + 1) is None
 
 
 def test_a_chunk_that_comes_late_starts_at_the_row_that_is_due() -> None:
@@ -70,9 +70,9 @@ def test_a_newer_chunk_replaces_the_coming_one() -> None:
     np.testing.assert_allclose(buffer.at(230 * MS).q, [200.2, 199.6])
 
 
-def test_ahead_are_the_rows_from_the_one_playing_on() -> None:
-    buffer = _pushed(_chunk(100), 100)
-    np.testing.assert_allclose(buffer.ahead(175 * MS)[:, 0], [1.0, 2.0, 3.0, 4.0])
+def test_the_chunk_that_is_due_is_the_one_that_plays() -> None:
+    buffer = _pushed(_chunk(200, obs_ms=2), 100, _pushed(_chunk(100, obs_ms=1), 100))
+    assert buffer.due(100 * MS) is buffer.playing and buffer.due(200 * MS) is buffer.coming
 
 
 def test_pushing_leaves_the_old_buffer_as_it_was() -> None:

@@ -17,6 +17,7 @@ class SafetySettings:
     """Filter and mode machine. Times in s, lengths in m; `*_gain` are the alpha of a barrier row, 1/s.
 
     Joints older than `joints_stale_s` make the arm hold until they are back, older than `joints_lost_s` stop it for good.
+    `barrier`: learned barrier files, separated as in PATH. `look_ahead_share`: of qdd_max, for stopping before what is ahead.
     """
 
     joints_stale_s: float = 0.05
@@ -38,7 +39,9 @@ class SafetySettings:
     barrier: str = ""
     barrier_gain: float = 2.0
     barrier_level: float = 0.0
-    moving_speed: float = 0.10
+    self_collision_margin: float = 0.01
+    self_collision_gain: float = 8.0
+    look_ahead_share: float = 0.5
     tracking_limit: float = 0.15
     fallback_retreat_speed: float = 0.0
     fallback_wait_s: float = 0.30
@@ -197,6 +200,31 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class SmoothingSettings:
+    """Noise that certifies: `joints` (share of each joint's std in the data) and `pixels` (grey levels) are one sigma.
+
+    The certificate is of every change of the observation up to `radius` sigma (l2 norm, joints and pixels together), at
+    `confidence`, from `samples` noisy decisions; an attack is measured with `attack_samples`. `tolerance` rad.
+    """
+
+    joints: float = 0.02
+    pixels: float = 2.0
+    radius: float = 1.0
+    confidence: float = 0.95
+    samples: int = 200
+    attack_samples: int = 100
+    observations: int = 12
+    tolerance: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least("smoothing", self, 1e-9, "joints", "pixels", "radius", "tolerance")
+        _at_least("smoothing", self, 1, "samples", "attack_samples", "observations")
+        if not 0.0 < self.confidence < 1.0:
+            raise ConfigError(f"smoothing.confidence: found {self.confidence}, allowed between 0 and 1")
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """The ROS 2 graph. Times in s.
 
@@ -233,7 +261,8 @@ class DemoSettings:
     demonstrations: int = 120
     live_demonstrations: int = 3
     clumsy_share: float = 0.1
-    obstacle_share: float = 0.25
+    obstacle_share: float = 0.2
+    intruder_share: float = 0.25
     close_calls: int = 24
     camera_hz: float = 10.0
     processes: int = 2

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "frozen"
-SEED, LIMIT_S, PICTURE_NS = 5, 6.0, 1_500_000_000
+SEED, LIMIT_S, PICTURE_NS = 5, 6.0, 2_000_000_000
 LEFT_OUT = {"/joint_states", "/arm/command", "/fallback/command"}
 
 
