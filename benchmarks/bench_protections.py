@@ -33,7 +33,7 @@ SEEDS = range(1_000, 1_100)
 ROUND, LEAST = 10, 30
 CONDITIONS = (
     Condition("nominal", "nominal"),
-    Condition("obstacle", "crossing"),
+    Condition("obstacle", "intruder"),
     Condition("dimmed", "dimmed"),
     Condition("frozen", "frozen"),
     Condition("noise", "noise"),

@@ -15,32 +15,32 @@ from robot_stack.types import Array
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """The obstacle sets out at `begin_s` (the arm is on its way to the cube), stands at `stand` (x, y; m) in the carry path
-    and goes home after `leave_s`. It never walks into the arm: nearer than `polite` m it stands still."""
+    """The obstacle sets out at `begin_s` and goes home after `leave_s`. In between it makes for `stand` (x, y; m; None: wherever
+    the hand is). It stands still while nearer than `polite` m to the arm; 0: it goes on into whatever does not give way."""
 
-    begin_s: float = 0.9
-    leave_s: float = 4.8
-    stand: tuple[float, float] = (0.31, -0.05)
-    polite: float = 0.05
+    begin_s: float
+    leave_s: float
+    stand: tuple[float, float] | None
+    polite: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A name, what the obstacle does (None: stands aside) and faults with the episode time (s) each begins.
-
-    From `chase_s` (None: never) the obstacle goes for the hand and does not stop short: close calls, for training and trials.
-    """
+    """A name, what the obstacle does (None: stands aside) and faults with the episode time (s) each begins."""
 
     name: str
     visit: Visit | None = None
-    chase_s: float | None = None
     faults: tuple[tuple[float, Fault], ...] = ()
 
 
 _ALL = (
     Scenario("nominal"),
-    Scenario("obstacle", visit=Visit()),
-    Scenario("chase", chase_s=1.0),
+    # Into the carry path while the arm is on its way to the cube.
+    Scenario("obstacle", visit=Visit(0.9, 4.8, stand=(0.31, -0.05), polite=0.05)),
+    # At the hand and away again, as somebody reaching into the cell: to go on as if alone is to be touched.
+    Scenario("intruder", visit=Visit(0.9, 3.4, stand=None)),
+    # At the hand for good: close calls to learn from.
+    Scenario("chase", visit=Visit(1.0, 3600.0, stand=None)),
     Scenario("frozen", faults=((2.0, Fault(FaultKind.FREEZE, "scene")),)),
     Scenario("dimmed", faults=((1.0, Fault(FaultKind.DIM, "", 0.12)),)),
     Scenario("noise", faults=((0.5, Fault(FaultKind.JOINT_NOISE, amount=0.004)),)),
@@ -53,10 +53,6 @@ def drive(scenario: Scenario, world: SimWorld, t_s: float) -> None:
     for begin_s, fault in scenario.faults:
         if t_s >= begin_s:
             world.apply(fault)
-    if scenario.chase_s is not None and t_s >= scenario.chase_s:
-        truth = world.truth()
-        hand = np.array([*truth.tip_p[:2], truth.obstacle_p[2]])
-        world.send_obstacle(hand, world.task.obstacle_speed)
     if scenario.visit is not None and t_s >= scenario.visit.begin_s:
         _visit(scenario.visit, world, t_s)
 
@@ -65,7 +61,7 @@ def _visit(visit: Visit, world: SimWorld, t_s: float) -> None:
     truth = world.truth()
     target: Array = world.obstacle_home
     if t_s < visit.leave_s:
-        target = np.array([*visit.stand, truth.obstacle_p[2]])
+        target = np.array([*(truth.tip_p[:2] if visit.stand is None else visit.stand), truth.obstacle_p[2]])
         if truth.clearance < visit.polite:
             target = truth.obstacle_p
     world.send_obstacle(target, world.task.obstacle_speed)

@@ -56,7 +56,9 @@ class _Run:
         self.step, self.loss = 0, float("nan")
         self.key = hashlib.sha256(json.dumps(asdict(card), sort_keys=True).encode()).hexdigest()
         self.average = {name: p.detach().clone() for name, p in policy.named_parameters()}
-        self.optimiser = torch.optim.AdamW(policy.parameters(), lr=card.train.lr, weight_decay=card.train.weight_decay)
+        self.optimiser = torch.optim.AdamW(
+            policy.parameters(), lr=card.train.lr, weight_decay=card.train.weight_decay, fused=True
+        )
         self.spent_s = 0.0
         if (saved := load_resume(out, self.key)) is not None:
             self._restore(*saved)

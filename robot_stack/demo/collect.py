@@ -1,7 +1,8 @@
 """Demonstrations in lock-step: the scripted human, the filter and the log of the robot, on a virtual clock.
 
 A share of the demonstrations is clumsy (the tempting decoy instead of the cube): recorded data are like that, and the
-selector has to live with it. In another share the obstacle moves into the path, so that the logs hold close calls.
+selector has to live with it. In other shares the obstacle moves into the path, or comes at the hand and leaves again: there the
+filter pushes the arm off its way, and the human shows how to go on from wherever that was.
 """
 
 import multiprocessing
@@ -19,7 +20,7 @@ from robot_stack.replay.lockstep import Episode, Outcome
 FIRST_SEED = 10_000
 """Seeds of demonstrations start here, those of evaluations at 0: no evaluation starts where a demonstration did."""
 
-EPISODE_S = 9.0
+EPISODE_S = 11.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,15 @@ def plan(setup: Setup, settings: DemoSettings, folder: Path) -> list[Demonstrati
     clumsy = rng.permutation(np.arange(n) < round(settings.clumsy_share * n))
     layout = np.cumsum(~clumsy) - 1
     layout[clumsy] = rng.choice(layout[~clumsy], clumsy.sum(), replace=False)
-    obstructed = rng.permutation(np.arange(n) < round(settings.obstacle_share * n))
+    shares = {"obstacle": settings.obstacle_share, "intruder": settings.intruder_share}
+    visits = [name for name, share in shares.items() for _ in range(round(share * n))]
+    scenarios = rng.permutation([*visits, *["nominal"] * (n - len(visits))])
     return [
         Demonstration(
             setup=setup,
             path=folder / f"episode_{i:04d}",
             seed=FIRST_SEED + settings.seed * 1_000 + int(layout[i]),
-            scenario="obstacle" if obstructed[i] else "nominal",
+            scenario=str(scenarios[i]),
             clumsy=bool(clumsy[i]),
         )
         for i in range(n)

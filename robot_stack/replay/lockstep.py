@@ -69,7 +69,8 @@ class Crew:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an episode ended. `clearance` m is the smallest true distance arm-obstacle (< 0: touched).
+    """How an episode ended. `clearance` m is the smallest true distance arm-obstacle (< 0: touched), `approach` m the smallest
+    while a joint was commanded to move: an arm that stands still can be run into, and no filter can help that.
 
     `limited` and `held` are shares of the armed ticks; `fallback_s` and `stop_s` say when those modes were first entered.
     """
@@ -78,6 +79,7 @@ class Outcome:
     scenario: str
     success: bool
     clearance: float
+    approach: float
     duration_s: float
     final_mode: Mode
     limited: float
@@ -87,8 +89,8 @@ class Outcome:
 
     @property
     def violation(self) -> bool:
-        """The arm touched the keep-out obstacle."""
-        return self.clearance < 0.0
+        """The arm touched the keep-out obstacle while it moved."""
+        return self.approach < 0.0
 
 
 class Episode:
@@ -107,7 +109,7 @@ class Episode:
         self._hazards: Hazards | None = None
         self._due = {"camera": 0, "monitor": 0, "policy": 0, "teleop": 0}
         self._steps: list[tuple[int, Mode, Decision]] = []
-        self._clearance = np.inf
+        self._clearance = self._approach = np.inf
 
     def run(self, limit_s: float = 12.0) -> Outcome:
         """Reset the world, arm after `SETTLE_S` (then the scenario begins), and go on until success, STOP or `limit_s`."""
@@ -130,6 +132,8 @@ class Episode:
         """A human ends the episode when the job is done, hand withdrawn; a policy does as soon as the world says success."""
         truth, human = self._crew.world.truth(), self._crew.teleoperator
         self._clearance = min(self._clearance, truth.clearance)
+        if not self._at_rest():
+            self._approach = min(self._approach, truth.clearance)
         finished = truth.success if human is None else human.done
         return finished or (self._state.mode is Mode.STOP and self._at_rest())
 
@@ -237,6 +241,7 @@ class Episode:
             scenario=self._scenario.name,
             success=bool(self._crew.world.truth().success),
             clearance=float(self._clearance),
+            approach=float(self._approach),
             duration_s=(self._crew.world.t_ns - begin) / NS_PER_S,
             final_mode=self._state.mode,
             limited=sum(d is Decision.LIMIT for _, _, d in armed) / count,

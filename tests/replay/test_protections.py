@@ -25,7 +25,7 @@ def test_nothing_is_known_of_a_rate_without_trials() -> None:
 
 def _outcome(seed: int, success: bool, clearance: float, stop_s: float | None = None) -> Outcome:
     mode = Mode.POLICY if stop_s is None else Mode.STOP
-    return Outcome(seed, "nominal", success, clearance, 5.0, mode, 0.5, 0.0, None, stop_s)
+    return Outcome(seed, "nominal", success, clearance, clearance, 5.0, mode, 0.5, 0.0, None, stop_s)
 
 
 def test_the_table_counts_each_variant_and_scenario_by_itself() -> None:

@@ -12,6 +12,7 @@ from robot_stack.types import ARMED, Hazards, JointState, Mode, Reason, Request
 from safety.arbitration import TABLE, Condition, arbitrate
 
 SETTINGS = SafetySettings(policy_silent_s=0.30)
+TOO_LONG_MS = round(1e3 * SETTINGS.stop_after_s)
 NOW = 100_000_000_000
 MS = 1_000_000
 
@@ -75,8 +76,8 @@ ROWS = [
     ("TELEOP", {"chunk_ns": None}, None, "FALLBACK", "TELEOP_SILENT"),
     ("TELEOP", {"chunk_due": False}, None, "FALLBACK", "TELEOP_SILENT"),
     ("FALLBACK", {"since_ns": NOW - 500 * MS}, None, "POLICY", "RECOVERED"),
-    ("FALLBACK", {"since_ns": NOW - 1500 * MS, "chunk_due": False}, None, "STOP", "FALLBACK_TOO_LONG"),
-    ("FALLBACK", {"since_ns": NOW - 1500 * MS, "resume": Mode.TELEOP}, None, "STOP", "FALLBACK_TOO_LONG"),
+    ("FALLBACK", {"since_ns": NOW - TOO_LONG_MS * MS, "chunk_due": False}, None, "STOP", "FALLBACK_TOO_LONG"),
+    ("FALLBACK", {"since_ns": NOW - TOO_LONG_MS * MS, "resume": Mode.TELEOP}, None, "STOP", "FALLBACK_TOO_LONG"),
 ]
 
 
@@ -145,7 +146,7 @@ def test_fallback_waits_for_the_alarm_to_be_quiet() -> None:
 
 
 def test_fallback_from_teleop_never_resumes_by_itself() -> None:
-    for elapsed_ms in range(0, 1500, 50):
+    for elapsed_ms in range(0, TOO_LONG_MS, 50):
         assert _ask(replace(HELD, resume=Mode.TELEOP, since_ns=NOW - elapsed_ms * MS))[0] is Mode.FALLBACK
 
 
@@ -166,11 +167,11 @@ def test_a_future_stamp_is_not_fresh() -> None:
 
 
 def _situations():
-    joints = (_joints(), _joints(60), _joints(value=np.nan), None)
+    joints = (_joints(), _joints(60), _joints(210), _joints(value=np.nan), None)
     hazards = (_hazards(), _hazards(600))
     monitor = ((NOW - 50 * MS, None), (NOW - 500 * MS, None), (NOW - 50 * MS, NOW - 50 * MS), (NOW - 50 * MS, NOW - 300 * MS))
     chunks = ((NOW - 50 * MS, True), (NOW - 50 * MS, False), (NOW - 400 * MS, True))
-    spans = (100, 700, 2000)
+    spans = (100, 700, TOO_LONG_MS + 500)
     for mode, j, h, m, c, f, span, resume in product(
         Mode, joints, hazards, monitor, chunks, (NOW, NOW - 200 * MS), spans, (Mode.POLICY, Mode.TELEOP)
     ):
@@ -183,7 +184,8 @@ def _situations():
 
 def _allowed(state: ControlState, request: Request | None) -> set[Mode]:
     """The modes that may follow, written down a second time and independently of the table."""
-    joints_good = state.joints is not None and state.joints.t_ns == NOW - 5 * MS and np.isfinite(state.joints.q).all()
+    joints_kept = state.joints is not None and state.joints.t_ns >= NOW - 200 * MS and np.isfinite(state.joints.q).all()
+    joints_good = joints_kept and state.joints.t_ns == NOW - 5 * MS
     world_good = state.hazards.t_ns == NOW - 50 * MS and state.score_ns == NOW - 50 * MS and state.alarm_ns != state.score_ns
     ready = joints_good and world_good and state.fallback_ns == NOW
     fed = state.chunk_ns == NOW - 50 * MS and state.chunk_due
@@ -197,7 +199,7 @@ def _allowed(state: ControlState, request: Request | None) -> set[Mode]:
         return {asked} if asked and ready else {Mode.DISARMED}
     if request is Request.DISARM:
         return {Mode.DISARMED}
-    if not joints_good:
+    if not joints_kept:
         return {Mode.STOP}
     asked = {Request.ARM_POLICY: Mode.POLICY, Request.ARM_TELEOP: Mode.TELEOP}.get(request)
     if state.mode in ARMED:
@@ -212,7 +214,7 @@ def _allowed(state: ControlState, request: Request | None) -> set[Mode]:
     quiet = state.alarm_ns is None
     if state.resume is Mode.POLICY and world_good and quiet and fed and span >= 500:
         return {Mode.POLICY}
-    return {Mode.STOP} if span >= 1500 else {Mode.FALLBACK}
+    return {Mode.STOP} if span >= TOO_LONG_MS else {Mode.FALLBACK}
 
 
 def test_nothing_but_the_listed_transitions_happens() -> None:
