@@ -28,7 +28,7 @@ class SafetySettings:
     hazards_stale_s: float = 0.50
     fallback_silent_s: float = 0.10
     clear_s: float = 0.50
-    stop_after_s: float = 1.50
+    stop_after_s: float = 4.0
     tracking_gain: float = 8.0
     keep_out_margin: float = 0.02
     keep_out_gain: float = 4.0
