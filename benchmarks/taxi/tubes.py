@@ -47,7 +47,7 @@ def ideal_tube(n: int = FINE[0]) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One condition: steering `phi` at the nodes of the `table` of pictures (none where not kept), the tube `value`, and at random
+    """One condition: steering `phi` at the nodes of the `table` of pictures (or none), the tube `value`, and at random
     `states` on the runway their `pictures`, `estimates` of every controller (E, K, 2), and whether they fail under vision and
     under the ideal law."""
 
