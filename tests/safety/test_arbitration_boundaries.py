@@ -130,7 +130,7 @@ def test_what_is_absurd_is_as_good_as_no_number() -> None:
         assert usable(JointState(NOW, np.zeros(2), x), 2) is good
         assert known(_hazards(p_W=[[0.0, 0.0, value]])) is good
         for name in ("radius", "sigma", "speed_max"):
-            assert known(_hazards(**{name: [0.999 * value]})) is (good and value > 0.0 or value == ABSURD)
+            assert known(_hazards(**{name: [0.999 * value]})) is bool(good and value > 0.0 or value == ABSURD)
 
 
 def test_sizes_may_be_zero_but_not_less() -> None:
