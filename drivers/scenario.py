@@ -12,6 +12,9 @@ from drivers.faults import Fault, FaultKind
 from drivers.sim_world import SimWorld
 from robot_stack.types import Array
 
+FRONT_X = 0.22
+"""What goes for the hand stays this far (m) in front of the base, which could not give way to it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -61,7 +64,8 @@ def _visit(visit: Visit, world: SimWorld, t_s: float) -> None:
     truth = world.truth()
     target: Array = world.obstacle_home
     if t_s < visit.leave_s:
-        target = np.array([*(truth.tip_p[:2] if visit.stand is None else visit.stand), truth.obstacle_p[2]])
+        x, y = visit.stand or (max(truth.tip_p[0], FRONT_X), truth.tip_p[1])
+        target = np.array([x, y, truth.obstacle_p[2]])
         if truth.clearance < visit.polite:
             target = truth.obstacle_p
     world.send_obstacle(target, world.task.obstacle_speed)
