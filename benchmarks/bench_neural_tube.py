@@ -7,8 +7,8 @@ Three tubes of the aircraft with perfect state feedback, |px| >= 10 m within 8 s
 * `six`: four parameters more (gain, bias of the crosstrack and of the heading estimate, speed): no grid holds 6 dimensions.
 
 Samples are |V - V_simulated|, m, at states drawn uniformly. `iou` and `false_safe` are of {V <= 0} before any correction, against
-simulation and against the grid solver; `calibrated`: of the level that conformal calibration chose, on fresh states. `train_cpu_s`
-is processor time of one thread. `robot-stack bench neural_tube` trains all three, in minutes.
+simulation and against the grid solver; `calibrated`: of the level that conformal calibration chose, on fresh states.
+`train_cpu_s` is processor time of one thread. `robot-stack bench neural_tube` trains all three, in minutes.
 """
 
 import math

@@ -47,6 +47,11 @@ class OnnxPolicy:
         self._noise = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
         self._session = open_session(self._bundle.model, threads, provider)
 
+    @property
+    def noise(self) -> NDArray[np.float32]:
+        """The bank (N, T, J) every decision is made with."""
+        return self._noise.copy()
+
     def decide(self, observation: Observation) -> Choice:
         """Encode once, sample N candidates, choose one: its first row is due at the time of the observed joints.
 

@@ -143,6 +143,13 @@ def _report(settings: "commands.ReportCommand") -> int:
     return 0
 
 
+def _certify(settings: "commands.CertifyCommand") -> int:
+    from robot_stack.certify import certify
+
+    print(certify(settings))
+    return 0
+
+
 def _doctor(settings: "commands.DoctorCommand") -> int:
     from robot_stack import doctor
 
@@ -208,6 +215,14 @@ COMMANDS = {
         "write one self-contained HTML report of the episode logs in a folder",
         "robot-stack report log=runs/teleop out=runs/teleop.html",
         _report,
+    ),
+    "certify": Command(
+        "CertifyCommand",
+        "bundle",
+        "bound how far noise or an attack on the observation moves a bundle's actions, and attack it to see",
+        "robot-stack certify bundle=runs/bundle dataset=runs/teleop\n"
+        "robot-stack certify bundle=runs/bundle dataset=runs/teleop checkpoint=runs/train smoothing.observations=4",
+        _certify,
     ),
     "doctor": Command("DoctorCommand", "", "look at this computer: is it fit to run the robot?", "robot-stack doctor", _doctor),
     "bench": Command("", "", "measure figures, print and store them", "robot-stack bench filter tick", _bench),

@@ -23,11 +23,11 @@ def clopper_pearson_upper(k: int, n: int, confidence: float) -> float:
     low, high = k / n, 1.0
     for _ in range(60):
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if _binomial_cdf(k, n, middle) > 1 - confidence else (low, middle)
+        low, high = (middle, high) if binomial_cdf(k, n, middle) > 1 - confidence else (low, middle)
     return high
 
 
-def _binomial_cdf(k: int, n: int, p: float) -> float:
+def binomial_cdf(k: int, n: int, p: float) -> float:
     """P(Binomial(n, p) <= k), summed in logarithms."""
     if p <= 0.0 or p >= 1.0:
         return 1.0 if p <= 0.0 else float(k >= n)
@@ -44,7 +44,7 @@ def certified_threshold(failures: Array, alpha: float, confidence: float) -> tup
     """
     ordered = np.sort(_finite(failures))
     n, allowed = len(ordered), -1
-    while allowed + 1 < n and _binomial_cdf(allowed + 1, n, alpha) <= 1 - confidence:
+    while allowed + 1 < n and binomial_cdf(allowed + 1, n, alpha) <= 1 - confidence:
         allowed += 1
     if allowed < 0:
         return -math.inf, 0.0

@@ -48,7 +48,7 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     said = capsys.readouterr().out
-    wanted = ("run", "record", "train", "export", "replay", "report", "doctor", "bench", "demo")
+    wanted = ("run", "record", "train", "export", "replay", "report", "certify", "doctor", "bench", "demo")
     assert not [name for name in wanted if f"\n    {name} " not in said]
 
 

@@ -19,8 +19,9 @@ ROS = ROS_MESSAGES | {"rclpy", "launch", "launch_ros", "ament_index_python", "st
 TORCH = {"torch", "onnx", "onnxscript"}
 TORCH_FILES = {
     "policies/augment.py", "policies/checkpoint.py", "policies/encoder.py", "policies/export.py", "policies/features.py",
-    "policies/flow.py", "policies/frames.py", "policies/parity.py", "policies/pose_regressor.py", "policies/train.py",
-    "safety/taco.py", "safety/vocbf.py", "safety/monitor_training.py", "robot_stack/learn.py",
+    "policies/flow.py", "policies/frames.py", "policies/parity.py", "policies/pose_regressor.py", "policies/sensitivity.py",
+    "policies/train.py", "safety/dynamics_model.py", "safety/neural_tube.py", "safety/taco.py",
+    "safety/vocbf.py", "safety/monitor_training.py", "robot_stack/learn.py",
 }  # fmt: skip
 RUNTIME = ("arm_node", "camera_node", "fallback_node", "monitor_node", "policy_node", "recorder_node", "teleop_node")
 TRAINING_ONLY = TORCH | {"pyarrow", "av", "scipy", "matplotlib", "cvxpy", "hydra"}

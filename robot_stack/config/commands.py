@@ -15,6 +15,7 @@ from robot_stack.config.schema import (
     PolicySettings,
     RunSettings,
     SafetySettings,
+    SmoothingSettings,
     TacoSettings,
     TaskSettings,
     TrainSettings,
@@ -91,6 +92,23 @@ class ReportCommand:
 
     log: str = MISSING
     out: str = "runs/report.html"
+
+
+@dataclass(frozen=True)
+class CertifyCommand:
+    """How far may an observation's error move the actions of `bundle`? Certified by noise, measured by attack.
+
+    Observations are spread over the last `holdout` episodes of `dataset` (a folder of logs, or a LeRobot dataset). `checkpoint`:
+    what the bundle was exported from; with it attacks follow the gradient into the pictures. The certificate goes to `out`.
+    """
+
+    bundle: str = MISSING
+    dataset: str = MISSING
+    checkpoint: str = ""
+    robot: str = "sim_arm"
+    holdout: int = 4
+    out: str = "runs/certify"
+    smoothing: SmoothingSettings = field(default_factory=SmoothingSettings)
 
 
 @dataclass(frozen=True)
