@@ -249,10 +249,11 @@ class Level:
 
 
 def calibrated(value: Array, truth: Array, epsilon: float, confidence: float = 0.95) -> Level:
-    """The lowest level whose false-safe rate P(V > level | failing) is at most `epsilon` at `confidence` (`conformal`).
+    """The lowest level, not below 0, whose false-safe rate P(V > level | failing) is at most `epsilon` at `confidence`.
 
-    `value` (n,) of the network and `truth` (n,) of simulation or grid, at states drawn independently; failing: truth <= 0.
-    The bound is about states drawn alike. Raises DataError when too few of them fail.
+    The tube never shrinks: where {V <= 0} needs no correction there is none. `value` (n,) of the network and `truth` (n,) of
+    simulation or grid, at states drawn independently; failing: truth <= 0. The bound is about states drawn alike. Raises
+    DataError when too few of them fail.
     """
     failing = np.asarray(value[truth <= 0.0], dtype=np.float64)
     threshold, bound = certified_threshold(-failing, epsilon, confidence)
@@ -261,4 +262,4 @@ def calibrated(value: Array, truth: Array, epsilon: float, confidence: float = 0
             f"calibrated: found {len(failing)} failing states, too few for epsilon {epsilon:g} at confidence {confidence:g}; "
             "next: draw more states"
         )
-    return Level(float(np.nextafter(-threshold, -math.inf)), bound, confidence, len(failing))
+    return Level(max(0.0, float(np.nextafter(-threshold, -math.inf))), bound, confidence, len(failing))

@@ -77,6 +77,12 @@ def test_the_calibrated_level_keeps_its_bound_on_fresh_states(tube: NeuralTube) 
     assert level.bound <= 0.01 and agreement(tube.value(fresh) - level.level, truth).false_safe <= 0.012
 
 
+def test_calibration_never_shrinks_the_tube() -> None:
+    truth = -np.ones(500)
+    assert calibrated(np.linspace(-2.0, -1.0, 500), truth, epsilon=0.05).level == 0.0
+    assert calibrated(np.linspace(0.0, 1.0, 500), truth, epsilon=0.05).level > 0.9
+
+
 def test_too_few_failing_states_are_refused() -> None:
     with pytest.raises(DataError, match="found 20 failing states"):
         calibrated(np.zeros(20), -np.ones(20), epsilon=0.01)
