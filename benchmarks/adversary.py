@@ -264,12 +264,12 @@ def excess(record: Record, spec: RobotSpec) -> Excess:
     and ``q = q_last + u dt`` to 1e-12; whatever is not a number is out."""
     dt = spec.dt_ns * 1e-9
     q, u = np.array(record.q), np.array(record.u, dtype=float)
-    step = np.array(record.follows[1:])
+    step = np.array(record.follows[1:], dtype=bool)
     position = np.maximum(q - spec.q_max, spec.q_min - q).max(axis=1)
     velocity = (np.abs(u) - spec.qd_max).max(axis=1)
     faster = (np.abs(np.diff(u, axis=0)) / dt - spec.qdd_max)[step]
     moved = np.abs(np.diff(q, axis=0) - u[1:] * dt)[step].max(axis=1)
     out = ~((position <= 0.0) & (velocity <= 0.0))
     out[1:][step] |= ~((faster <= 1e-6 * spec.qdd_max).all(axis=1) & (moved <= 1e-12))
-    worst = (float(x.max()) for x in (position, velocity, faster, moved))
+    worst = (float(x.max(initial=-np.inf)) for x in (position, velocity, faster, moved))
     return Excess(int(out.sum()) + record.false_moves, *worst)

@@ -1,123 +1,108 @@
-"""Everything bad at once, through `control_step`: no exception, and no command outside the limits."""
+"""Everything bad at once, through `control_step`: no exception, and no command outside the limits.
+
+The small version of `robot-stack bench adversarial`, which does the same a million times.
+"""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from benchmarks.adversary import ATTACKS, Adversary, Record, excess
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState, control_step
-from robot_stack.types import (
-    ActionChunk,
-    Decision,
-    FailureScore,
-    Hazards,
-    JointCommand,
-    JointState,
-    Mode,
-    Reason,
-    Request,
-    TickInputs,
-)
+from robot_stack.types import ActionChunk, Decision, JointCommand, JointState, Mode, Reason, SafeCommand, TickInputs
 from safety.layer import SafetyLayer
 
 SPEC = load_robot("sim_arm")
 LAYER = SafetyLayer(SPEC, SafetySettings())
 HOME = np.array(SPEC.q_home)
 DT = SPEC.dt_ns * 1e-9
-POISON = np.array([np.nan, np.inf, -np.inf, 5e-324, -5e-324, 1e-310, 1e308, -1e308, 0.0, -0.0, 1e16])
+NOW = 10_000_000_000
 
 
-class Villain:
-    """Draws inputs: mostly plausible, often poisoned. `spite` in 0..1 is how often."""
-
-    def __init__(self, seed: int, spite: float) -> None:
-        self.rng, self.spite = np.random.default_rng(seed), spite
-
-    def numbers(self, good: np.ndarray) -> np.ndarray:
-        good = np.array(good, dtype=float)
-        kind = self.rng.random()
-        if kind < self.spite * 0.3:
-            good.flat[self.rng.integers(good.size)] = self.rng.choice(POISON)
-        elif kind < self.spite * 0.4:
-            good[:] = self.rng.choice(POISON, size=good.shape)
-        elif kind < self.spite * 0.7:
-            good += self.rng.normal(size=good.shape) * 10.0 ** self.rng.integers(-3, 4)
-        return good
-
-    def chunk(self, now: int, q: np.ndarray) -> ActionChunk:
-        rows, joints = int(self.rng.integers(2, 17)), 7
-        if self.rng.random() < self.spite * 0.1:
-            joints = int(self.rng.integers(1, 10))
-        way = np.zeros((rows, joints))
-        way[:, : min(joints, 7)] = q[: min(joints, 7)]
-        if self.rng.random() < 0.5:
-            way += np.sign(np.sin(np.arange(rows) * np.pi + 0.1))[:, None] * self.rng.uniform(0, 2)
-        else:
-            way += np.cumsum(self.rng.normal(size=(rows, joints)) * 0.05, axis=0)
-        source = "teleop" if self.rng.random() < 0.2 else "policy"
-        late = int(self.rng.integers(-200_000_000, 100_000_000)) if self.rng.random() < self.spite else 0
-        return ActionChunk(now + late, now + late, int(self.rng.integers(1, 100_000_000)), self.numbers(way), source)
-
-    def hazards(self, now: int) -> Hazards:
-        num = int(self.rng.integers(0, 4))
-        p = self.rng.uniform([-0.1, -0.4, 0.0], [0.6, 0.4, 0.5], (num, 3))
-        figures = [self.rng.uniform(0, high, num) for high in (0.1, 0.02, 0.5)]
-        if num and self.rng.random() < self.spite * 0.3:
-            p, figures = self.numbers(p), [self.numbers(f) for f in figures]
-        return Hazards(now - int(self.rng.integers(0, 100_000_000)), p, *figures)
-
-    def inputs(self, now: int, q: np.ndarray, v: np.ndarray) -> TickInputs:
-        draw = self.rng.random
-        bad = draw() < self.spite * 0.02
-        joints = JointState(now, self.numbers(q), self.numbers(v)) if bad else JointState(now, q, v)
-        return TickInputs(
-            joints=joints if draw() < 0.98 else None,
-            chunk=self.chunk(now, q) if draw() < 0.3 else None,
-            fallback=JointCommand(now, self.numbers(q), self.numbers(v) if draw() < 0.5 else None) if draw() < 0.9 else None,
-            score=FailureScore(now, float(self.rng.choice([0.0, 0.2, 2.0, np.nan], p=[0.6, 0.38, 0.01, 0.01])), 1.0)
-            if draw() < 0.9
-            else None,
-            hazards=self.hazards(now) if draw() < 0.5 else None,
-            request=list(Request)[self.rng.integers(len(Request))] if draw() < 0.05 else None,
-        )
+@pytest.mark.parametrize("seed", range(10))
+def test_no_stream_moves_a_command_out_of_its_limits(seed: int) -> None:
+    record = Adversary(SPEC, LAYER, 1_000_000 + seed).run(100)
+    assert not record.exceptions and record.streams == 100
+    found = excess(record, SPEC)
+    assert found.out_of_limits == 0, found
+    assert found.position <= 0.0 and found.velocity < 0.0 and found.not_as_integrated < 1e-12
 
 
-def _inside(command: JointCommand, last: JointCommand | None, moved: bool) -> bool:
-    q, u = command.q, command.qd
-    inside = np.isfinite(q).all() and np.isfinite(u).all() and (q >= SPEC.q_min).all() and (q <= SPEC.q_max).all()
-    inside = inside and (np.abs(u) <= SPEC.qd_max).all()
-    if last is not None and not moved:
-        inside = inside and (np.abs(u - last.qd) <= SPEC.qdd_max * DT * (1 + 1e-6)).all()
-        inside = inside and bool(np.abs(q - (last.q + u * DT)).max() < 1e-12)
-    return bool(inside)
+def test_the_streams_reach_every_mode_decision_and_attack() -> None:
+    record = Adversary(SPEC, LAYER, 1).run(500)
+    assert {f"attack {name}" for name in ATTACKS} <= set(record.seen)
+    assert {f"mode {mode.value}" for mode in Mode} <= set(record.seen)
+    assert {f"decision {decision.value}" for decision in Decision} <= set(record.seen)
+    assert {"solver daqp", "solver relaxed", "solver closed_form"} <= set(record.seen)
 
 
-@pytest.mark.parametrize(("seed", "spite"), [(0, 0.0), (1, 0.3), (2, 0.6), (3, 1.0), (4, 1.0)])
-def test_no_input_moves_a_command_out_of_its_limits(seed: int, spite: float) -> None:
-    villain, state, now = Villain(seed, spite), ControlState(), 10_000_000_000
-    q, v, seen = HOME, np.zeros(7), set()
-    for i in range(4_000):
-        now += SPEC.dt_ns
-        inputs = villain.inputs(now, q, v) if i else TickInputs(joints=JointState(now, q, v))
-        last = state.commanded
-        state, step = control_step(state, inputs, now, 0, LAYER)
-        command = step.verdict.command
-        moved = step.verdict.mode is Mode.DISARMED and last is not None and np.abs(command.q - last.q).max() > 0.1
-        assert _inside(command, last, moved), (i, step.verdict)
-        assert step.verdict.mode is not Mode.STOP or step.verdict.decision is Decision.STOP
-        assert step.verdict.decision is not Decision.LIMIT or step.verdict.slack == 0.0
-        q = command.q + villain.rng.normal(size=7) * 1e-3
-        v = command.qd
-        seen |= {step.verdict.decision, step.verdict.mode}
-        if step.verdict.mode is Mode.STOP and villain.rng.random() < 0.2:
-            state, _ = control_step(state, TickInputs(joints=JointState(now, q, v), request=Request.RESET), now, 0, LAYER)
-    assert {Decision.LIMIT, Decision.HOLD, Mode.POLICY, Mode.FALLBACK} <= seen
+def _sent(*commands: tuple[np.ndarray, np.ndarray]) -> Record:
+    q, u = zip(*commands, strict=True)
+    return Record(list(q), list(u), [False] + [True] * (len(q) - 1))
+
+
+@pytest.mark.parametrize("j", range(7), ids=SPEC.joint_names)
+def test_the_judge_of_the_streams_sees_each_limit_broken(j: int) -> None:
+    one, rest = np.eye(7)[j], np.zeros(7)
+    assert excess(_sent((HOME, rest), (HOME, rest)), SPEC).out_of_limits == 0
+    for beyond in (1e-12, np.nan, np.inf):
+        edge = np.where(one > 0, SPEC.q_max + beyond, HOME)
+        assert excess(_sent((edge, rest)), SPEC).out_of_limits == 1
+    fast = one * SPEC.qd_max * (1 + 1e-9)
+    assert excess(_sent((HOME, fast)), SPEC).out_of_limits == 1
+    sharp = one * SPEC.qdd_max * DT * (1 + 1e-5)
+    assert excess(_sent((HOME, rest), (HOME + sharp * DT, sharp)), SPEC).out_of_limits == 1
+    assert excess(_sent((HOME, rest), (HOME + one * 1e-9, rest)), SPEC).out_of_limits == 1
+
+
+class Careless:
+    """A safety that passes every wish on."""
+
+    dt_ns = SPEC.dt_ns
+
+    def arbitrate(self, situation, request, now_ns):
+        return LAYER.arbitrate(situation, request, now_ns)
+
+    def check(self, wish, situation, now_ns):
+        verdict = LAYER.check(wish, situation, now_ns)
+        if wish is None or wish.qd is None or wish.q.size != 7:
+            return verdict
+        return replace(verdict, command=SafeCommand(JointCommand(now_ns, wish.q, wish.qd)))
+
+
+def test_the_streams_break_a_safety_that_passes_every_wish_on() -> None:
+    with np.errstate(all="ignore"):
+        record = Adversary(SPEC, Careless(), 0).run(50)
+        assert record.exceptions or excess(record, SPEC).out_of_limits > 10
+
+
+EDGES = (0.0, 2.3e-16, -2.3e-16, 1e-12, -1e-12, 1e-9, -1e-9, 1e-6, -1e-6, 1e-3, -1e-3, 1.0)
+"""Shares of a limit either side of it, one unit in the last place among them."""
+
+
+@pytest.mark.parametrize("j", range(7), ids=SPEC.joint_names)
+def test_wishes_around_each_limit_of_each_joint_end_inside_it(j: int) -> None:
+    for limit, away in ((SPEC.q_max[j], 1.0), (SPEC.q_min[j], -1.0)):
+        for edge in EDGES:
+            at, goal = (np.where(np.arange(7) == j, x, HOME) for x in (limit - away * 0.01, limit * (1.0 + edge) + away * edge))
+            speed = away * SPEC.qd_max[j] * (1.0 + edge) * np.eye(7)[j]
+            state = ControlState(joints=JointState(NOW, at, np.zeros(7)))
+            state, step = control_step(state, TickInputs(), NOW, 0, LAYER)
+            state = replace(state, mode=Mode.FALLBACK, resume=Mode.POLICY, since_ns=NOW, chunk_ns=NOW)
+            sent = [(step.verdict.command.q, step.verdict.command.qd)]
+            for now in range(NOW + SPEC.dt_ns, NOW + 8 * SPEC.dt_ns, SPEC.dt_ns):
+                inputs = TickInputs(joints=JointState(now, *sent[-1]), fallback=JointCommand(now, goal, speed))
+                state, step = control_step(state, inputs, now, 0, LAYER)
+                sent.append((step.verdict.command.q, step.verdict.command.qd))
+            assert excess(_sent(*sent), SPEC).out_of_limits == 0, (limit, edge)
 
 
 def test_a_chunk_of_the_wrong_length_is_refused_by_name() -> None:
-    now = 10_000_000_000
-    state = ControlState(mode=Mode.POLICY, joints=JointState(now, HOME, np.zeros(7)))
-    chunk = ActionChunk(now, now, 50_000_000, np.zeros((4, 6)), "policy")
-    state, step = control_step(state, TickInputs(joints=state.joints, chunk=chunk), now, 0, LAYER)
+    state = ControlState(mode=Mode.POLICY, joints=JointState(NOW, HOME, np.zeros(7)))
+    chunk = ActionChunk(NOW, NOW, 50_000_000, np.zeros((4, 6)), "policy")
+    state, step = control_step(state, TickInputs(joints=state.joints, chunk=chunk), NOW, 0, LAYER)
     assert Reason.CHUNK_JOINTS in {v.reason for v in step.verdict.violations}
     assert state.chunks.playing is None
