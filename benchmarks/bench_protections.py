@@ -1,6 +1,6 @@
 """What each protection buys and costs: the same seeds with each on and off, in lock-step, with what `robot-stack demo` learned.
 
-Unit: simulated seconds of an episode. Latencies of decisions are drawn from those in the demo's live logs. Every outcome is kept
+Unit: simulated seconds of an episode; cameras at 15 Hz, no more than the monitor looks at. Latencies of decisions are drawn from those in the demo's live logs. Every outcome is kept
 in `runs/bench/protections-<hash of all it came from>`, so an interrupted run goes on where it was. A cell runs all `SEEDS` seeds
 unless, from `LEAST` on, its success differs from that of the policy alone beyond doubt (`robot_stack.replay.sequential`).
 """
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] = ()) -> Result:
     command = load(DemoCommand)
     learned = School(command).learn()
     command = protected(command, learned)
-    rates = Rates(policy_latency_s=measured_latencies(Path(command.demo.root) / "live"))
+    rates = Rates(camera_hz=15.0, policy_latency_s=measured_latencies(Path(command.demo.root) / "live"))
     setup = Setup(
         load_robot(command.robot), command.task, command.safety, command.monitor, command.detector, rates, command.robot
     )

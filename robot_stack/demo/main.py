@@ -74,7 +74,7 @@ def _table(command: DemoCommand, bundle: Path, views: Sequence[EpisodeView]) -> 
     robot = load_robot(command.robot)
     setup = Setup(robot, command.task, command.safety, command.monitor, command.detector, rates, command.robot)
     trial = Trial(setup, bundle)
-    return list(cells(run_table(trial, [Condition(name, name) for name in live.SCENARIOS], seeds, command.demo.processes)))
+    return list(cells(run_table(trial, [Condition(name, name) for name in (*live.SCENARIOS, "intruder")], seeds, command.demo.processes)))
 
 
 def _trainings(learned: Learned) -> list[Training]:
