@@ -62,7 +62,7 @@ class DynamicsModel:
 
 
 def _split(out: Array, dim: int) -> tuple[Array, Array]:
-    return out[:, :dim], out[:, dim:].reshape(len(out), dim, -1)
+    return out[:, :dim], out[:, dim:].reshape(len(out), dim, out.shape[1] // dim - 1)
 
 
 def train_dynamics(

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.boat.network import FitSettings, fit, mlp
+from benchmarks.boat.network import FitSettings, TanhBarrier, fit, mlp
 from drivers.boat import BoatLog
-from safety.barrier import Barrier
 from safety.dynamics_model import DynamicsModel
 
 
@@ -34,7 +33,7 @@ class CcbfSettings:
     random_actions: int = 10
 
 
-def train_ccbf(log: BoatLog, model: DynamicsModel, dt: float, settings: CcbfSettings, seed: int = 0) -> Barrier:
+def train_ccbf(log: BoatLog, model: DynamicsModel, dt: float, settings: CcbfSettings, seed: int = 0) -> TanhBarrier:
     """B from rows that are `dt` s apart; half of them drawn from unsafe states, which are rare. B >= 0 is safe."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -48,8 +47,8 @@ def train_ccbf(log: BoatLog, model: DynamicsModel, dt: float, settings: CcbfSett
         return _loss(net, batch, dt, settings)
 
     fit(net.parameters(), loss, (states, actions, log.next_states[rows], f, g, log.h[rows] >= 0), settings.network)
-    layers = [(m.weight.detach().numpy().T, m.bias.detach().numpy()) for m in net if isinstance(m, nn.Linear)]
-    return Barrier(layers, np.zeros(2), np.ones(2), 0.0)
+    layers = tuple((m.weight.detach().numpy().T, m.bias.detach().numpy()) for m in net if isinstance(m, nn.Linear))
+    return TanhBarrier(layers, np.zeros(2), np.ones(2))
 
 
 def _loss(net: nn.Sequential, batch: list[Tensor], dt: float, settings: CcbfSettings) -> Tensor:

@@ -14,12 +14,11 @@ from benchmarks.boat.bc import ClonedPolicy, safe_trajectories, train_bc
 from benchmarks.boat.ccbf import CcbfSettings, train_ccbf
 from benchmarks.boat.dataset import H_MAX, decisions, free_rows
 from benchmarks.boat.fisor import FisorPolicy, FisorSettings, train_fisor
-from benchmarks.boat.network import FitSettings
+from benchmarks.boat.network import FitSettings, TanhBarrier
 from drivers.boat import Boat, BoatLog, collect
 from robot_stack.config.schema import VocbfSettings
 from robot_stack.demo.cache import stage
 from safety.avoid_value import Grid, GridBarrier, avoid_value, directions
-from safety.barrier import Barrier
 from safety.dynamics_model import DynamicsModel, DynamicsSettings, train_dynamics
 from safety.vocbf import FittedBarrier, fit_barrier
 
@@ -53,7 +52,6 @@ class Lessons:
 
     def __init__(self, study: BoatStudy, root: Path, boat: Boat | None = None) -> None:
         self.study, self.boat, self._root = study, boat or Boat(), root
-        self.seconds: dict[str, float] = {}
 
     @cached_property
     def log(self) -> BoatLog:
@@ -84,14 +82,19 @@ class Lessons:
         return self._kept("dynamics", self.study.dynamics, ("safety/dynamics_model.py",), make)
 
     @cached_property
-    def vocbf(self) -> FittedBarrier:
-        """The barrier of the table."""
+    def critics(self) -> FittedBarrier:
+        """Q and V of the table's V-OCBF."""
         return self.fit_vocbf(self.study.vocbf, self.study.hold, self.study.seed)
 
     @cached_property
-    def as_published(self) -> FittedBarrier:
+    def vocbf(self) -> TanhBarrier:
+        """The barrier of the table."""
+        return TanhBarrier.of(self.critics.arrays)
+
+    @cached_property
+    def as_published(self) -> TanhBarrier:
         """The same, one row a step."""
-        return self.fit_vocbf(self.study.as_published, 1, self.study.seed)
+        return TanhBarrier.of(self.fit_vocbf(self.study.as_published, 1, self.study.seed).arrays)
 
     def fit_vocbf(self, settings: VocbfSettings, hold: int, seed: int) -> FittedBarrier:
         """V-OCBF on rows `hold` steps apart."""
@@ -117,15 +120,17 @@ class Lessons:
     def fisor(self) -> FisorPolicy:
         """Cloned where the critics of V-OCBF allow."""
         data, reward = decisions(self.log, self.study.hold)
-        make = lambda: train_fisor(data, reward, self.vocbf, self.study.fisor, self.study.seed)  # noqa: E731
+        make = lambda: train_fisor(data, reward, self.critics, self.study.fisor, self.study.seed)  # noqa: E731
         inputs = (self.study.fisor, self.study.vocbf)
         return self._kept("fisor", inputs, ("benchmarks/boat/fisor.py", "safety/vocbf.py"), make)
 
     @cached_property
-    def ccbf(self) -> Barrier:
+    def ccbf(self) -> TanhBarrier:
         """The barrier by inequalities."""
         make = lambda: train_ccbf(self.log, self.model, self.boat.dt, self.study.ccbf, self.study.seed)  # noqa: E731
-        return self._kept("ccbf", (self.study.ccbf, self.study.dynamics), ("benchmarks/boat/ccbf.py",), make)
+        return self._kept(
+            "ccbf", (self.study.ccbf, self.study.dynamics), ("benchmarks/boat/ccbf.py", "safety/dynamics_model.py"), make
+        )
 
     def _kept(self, name: str, inputs: object, code: tuple[str, ...], make: Callable[[], Any]) -> Any:
         begin = time.process_time()
@@ -133,10 +138,8 @@ class Lessons:
         self._root.mkdir(parents=True, exist_ok=True)
 
         def write(folder: Path) -> None:
-            (folder / "result.pickle").write_bytes(pickle.dumps((make(), time.process_time() - begin)))
+            (folder / "result.pickle").write_bytes(pickle.dumps(make()))
 
         made = stage(self._root, name, [study, vars(self.boat), inputs], (*CODE, *code), write)
-        result, seconds = pickle.loads((made.folder / "result.pickle").read_bytes())
-        self.seconds[name] = round(seconds, 1)
-        print(f"== {name}: {f'{seconds:.0f} s of processor' if made.fresh else 'kept'}", flush=True)
-        return result
+        print(f"== {name}: {f'{time.process_time() - begin:.0f} s of processor' if made.fresh else 'kept'}", flush=True)
+        return pickle.loads((made.folder / "result.pickle").read_bytes())

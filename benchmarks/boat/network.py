@@ -1,6 +1,6 @@
 """What all learners of the boat share: one training loop, one kind of network, and its numpy twin for the rollouts."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,34 @@ class NumpyNetwork:
             x = np.maximum(x @ W + b, 0)
         W, b = self.layers[-1]
         return np.asarray(x @ W + b, dtype=float)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TanhBarrier:
+    """A learned barrier as `safety.barrier.Barrier` runs it, in float32: five times faster for a thousand states at once."""
+
+    layers: tuple[tuple[Array, Array], ...]
+    mean: Array
+    scale: Array
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> "TanhBarrier":
+        """From the arrays of a barrier file."""
+        depth = sum(name.startswith("W") for name in arrays)
+        layers = tuple((arrays[f"W{i}"].astype(np.float32), arrays[f"b{i}"].astype(np.float32)) for i in range(depth))
+        return cls(layers, arrays["mean"], 1.0 / arrays["std"])
+
+    def values_and_gradients(self, states: Array) -> tuple[Array, Array]:
+        """B (n,) and dB/dx (n, D) at `states` (n, D)."""
+        z, slopes = ((states - self.mean) * self.scale).astype(np.float32), []
+        for W, b in self.layers[:-1]:
+            z = np.tanh(z @ W + b)
+            slopes.append(1 - z * z)
+        W, b = self.layers[-1]
+        gradient = W[:, 0]
+        for slope, (back, _) in zip(reversed(slopes), reversed(self.layers[:-1]), strict=True):
+            gradient = (gradient * slope) @ back.T
+        return (z @ W + b)[:, 0].astype(float), gradient * self.scale
 
 
 def into_ball(u: Array) -> Array:

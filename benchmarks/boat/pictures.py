@@ -23,8 +23,8 @@ def values(lessons: Lessons, level: float, file: Path) -> Path:
     """B of every barrier (m), its zero level and the calibrated one (black, dotted) and the exact set (white)."""
     barriers: Mapping[str, StateBarrier] = {
         "exact": lessons.exact,
-        "V-OCBF": lessons.vocbf.barrier(),
-        "V-OCBF as published": lessons.as_published.barrier(),
+        "V-OCBF": lessons.vocbf,
+        "V-OCBF as published": lessons.as_published,
         "CCBF": lessons.ccbf,
         "distance": DistanceBarrier(lessons.boat),
     }
@@ -46,7 +46,7 @@ def values(lessons: Lessons, level: float, file: Path) -> Path:
 
 def _error(axis: Any, lessons: Lessons) -> None:
     grid = lessons.exact.grid
-    B = lessons.vocbf.barrier().values_and_gradients(grid.states)[0].reshape(grid.shape)
+    B = lessons.vocbf.values_and_gradients(grid.states)[0].reshape(grid.shape)
     wrong = np.sign((B >= 0).astype(int) - (lessons.exact.values >= 0).astype(int))
     axis.pcolormesh(grid.x, grid.y, wrong.T, cmap="coolwarm", vmin=-1, vmax=1, rasterized=True)
     _river(axis, lessons.boat)

@@ -61,3 +61,11 @@ def test_a_barrier_without_level_missing_or_cut_is_refused(tmp_path: Path) -> No
         Barrier.load(path)
     with pytest.raises(ConfigError, match=r"safety\.barrier"):
         Barrier.load(tmp_path / "nothing.safetensors")
+
+
+def test_many_states_at_once_give_what_each_gives_alone(tmp_path: Path) -> None:
+    barrier = Barrier.load(write_barrier(tmp_path / "b.safetensors"))
+    states = np.random.default_rng(5).normal(size=(4, barrier.dim))
+    values, gradients = barrier.values_and_gradients(states)
+    alone = [barrier.value_and_gradient(s) for s in states]
+    assert np.allclose(values, [v for v, _ in alone]) and np.allclose(gradients, [g for _, g in alone])

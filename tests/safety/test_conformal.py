@@ -1,6 +1,7 @@
 """The bounds hold in simulation, with the confidence they promise."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from robot_stack.errors import DataError
-from safety.conformal import certified_threshold, clopper_pearson_upper, samples_needed
+from safety.conformal import certified_level, certified_threshold, clopper_pearson_upper, samples_needed
 
 
 @given(st.integers(1, 300), st.data(), st.floats(0.5, 0.999))
@@ -53,3 +54,32 @@ def test_one_sample_fewer_than_needed_always_alarms(alpha: float) -> None:
 def test_scores_that_are_not_numbers_are_refused() -> None:
     with pytest.raises(DataError, match="finite"):
         certified_threshold(np.array([0.1, math.nan]), 0.05, 0.95)
+
+
+def bernoulli(rate: Callable[[float], float], n: int, rng: np.random.Generator) -> Callable[[float], tuple[int, int]]:
+    return lambda level: (int(rng.binomial(n, rate(level))), n)
+
+
+def test_a_certified_level_fails_more_often_than_promised_no_more_often_than_stated() -> None:
+    rng, levels, epsilon = np.random.default_rng(4), np.linspace(0, 1, 21), 0.05
+    found = np.array(
+        [certified_level(levels, bernoulli(lambda x: 0.2 * (1 - x), 400, rng), epsilon, 0.9)[0] for _ in range(1500)]
+    )
+    assert np.mean(0.2 * (1 - found) > epsilon) <= 0.1 + 0.02
+    assert np.median(found) < 0.95, "and it is of some use"
+
+
+def test_the_search_for_a_level_stops_at_the_first_that_fails_its_test() -> None:
+    tried: list[float] = []
+
+    def trials(level: float) -> tuple[int, int]:
+        tried.append(level)
+        return (0 if level != 0.5 else 300), 1000
+
+    assert certified_level([0.0, 0.5, 1.0, 0.75], trials, 0.05, 0.95)[0] == 0.75
+    assert tried == [1.0, 0.75, 0.5]
+
+
+def test_no_level_is_certified_by_too_few_trials_or_by_none() -> None:
+    assert certified_level([0.0], lambda _: (0, 0), 0.05, 0.95) == (math.inf, 0.0)
+    assert certified_level([0.0], lambda _: (0, 10), 0.05, 0.95) == (math.inf, 0.0)

@@ -13,7 +13,7 @@ from robot_stack.errors import DataError
 from robot_stack.types import Array
 from safety.barrier import Barrier
 from safety.hindsight import Transitions, join, place_obstacles, wander
-from safety.vocbf import barrier_values, fails_soon, train_vocbf
+from safety.vocbf import barrier_values, fails_soon, fit_barrier, train_vocbf
 
 FAST = VocbfSettings(width=64, steps=800, batch=256, h_max=1.0, near=0.3, discount=0.95, holdout=0.4)
 
@@ -62,6 +62,17 @@ def test_the_report_keeps_its_bound_on_held_out_motion(boat: Path) -> None:
     report = json.loads(boat.with_suffix(".json").read_text())
     assert report["false_safe"] <= FAST.epsilon and 0 < report["bound"] <= FAST.epsilon
     assert report["failing"] >= 59 and 0 <= report["unsafe_share"] < 0.7
+
+
+def test_a_fitted_barrier_can_be_run_written_and_asked_about_actions(tmp_path: Path) -> None:
+    fitted = fit_barrier(river(100, 20, stream=0.1), FAST)
+    states = np.array([[0.2, 1.0], [0.6, 1.0], [0.85, 1.0]])
+    values, gradients = fitted.barrier().values_and_gradients(states)
+    again = Barrier.load(fitted.write(tmp_path / "b.safetensors", 0.1))
+    assert again.level == 0.1 and np.allclose(again.values_and_gradients(states)[0], values)
+    assert (np.diff(values) < 0).all() and (gradients[:, 0] < 0).all()
+    upstream, downstream = (fitted.critic(states[:2], np.full((2, 1), u)) for u in (-0.05, 0.05))
+    assert (upstream > downstream).all()
 
 
 def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
