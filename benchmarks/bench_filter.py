@@ -1,4 +1,4 @@
-"""What one safety check costs: the whole `SafetyLayer.check` of sim_arm in a closed loop, and its QP against quadprog.
+"""What one safety check costs: the whole `SafetyLayer.check` of sim_arm in a closed loop.
 
 An ideal arm follows a waving chunk past a moving sphere, so that rows become active, are slowed for and projected as on a robot.
 Unit: microseconds of one tick, kinematics, rows, learned barrier and QP together. The samples are replayed in one process, with
@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import quadprog
 from safetensors.numpy import save_file
 
 from benchmarks.harness import Result
@@ -20,14 +19,12 @@ from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState
 from robot_stack.interfaces import Safety
-from robot_stack.types import Array, Hazards, JointCommand, JointState, Mode, SafeCommand
+from robot_stack.types import Hazards, JointCommand, JointState, Mode, SafeCommand
 from safety.layer import SafetyLayer
-from safety.qp import project
 
 SPEC = load_robot("sim_arm")
 HOME = np.array(SPEC.q_home)
 TICKS = 3_000
-QPS = 2_000
 Tick = tuple[JointCommand, ControlState, int]
 
 
@@ -82,34 +79,6 @@ def check_cost(count: int = TICKS) -> Result:
     return Result("filter", "us", ours, against=samples, extra={"grades": dict(grades), "joints": 7, "links": len(SPEC.capsules)})
 
 
-def _problems(count: int) -> list[tuple[Array, ...]]:
-    rng, problems = np.random.default_rng(0), []
-    for i in range(count):
-        A = rng.normal(size=(2 + i % 7, 6))
-        inside = rng.uniform(-0.5, 0.5, 6)
-        b = A @ inside - rng.uniform(0.0, 0.5, A.shape[0])
-        problems.append((rng.normal(size=6), np.ones(6), A, b, -np.ones(6), np.ones(6)))
-    return problems
-
-
-def _quadprog(u_ref: Array, weight: Array, A: Array, b: Array, lower: Array, upper: Array) -> Array:
-    G = np.vstack([A, np.eye(6), -np.eye(6)])
-    solution: Array = quadprog.solve_qp(np.diag(weight), weight * u_ref, G.T, np.concatenate([b, lower, -upper]))[0]
-    return solution
-
-
-def qp_cost(count: int = QPS) -> Result:
-    """`project` on feasible problems of 6 joints and 2-8 rows, against quadprog on the same; `extra`: how far apart they are."""
-    ours, theirs, apart, worst = [], [], 0.0, 0.0
-    for problem in _problems(count):
-        ours.append(_microseconds(lambda: project(*problem)))  # noqa: B023
-        theirs.append(_microseconds(lambda: _quadprog(*problem)))  # noqa: B023
-        found = project(*problem)
-        apart = max(apart, float(np.abs(found.u - _quadprog(*problem)).max()))
-        worst = max(worst, found.slack if found.solved else float("inf"))
-    return Result("qp", "us", ours, against={"quadprog": theirs}, extra={"largest_difference": apart, "largest_violation": worst})
-
-
-def main(arguments: Sequence[str] = ()) -> list[Result]:
-    """Both figures."""
-    return [check_cost(), qp_cost()]
+def main(arguments: Sequence[str] = ()) -> Result:
+    """The figure."""
+    return check_cost()
