@@ -34,32 +34,30 @@ CODE = ("drivers/taxi.py", "drivers/runway.py", "policies/pose_regressor.py", "b
 def main(arguments: Sequence[str] = (), sizes: Sizes = FULL, runs: Path = RUNS, shared: Path = SHARED) -> Result:
     """The whole study; `sizes` smaller for a test."""
     torch.set_num_threads(1)
-    begin, runs = time.process_time(), runs.resolve()
+    begin = time.process_time()
     runs.mkdir(parents=True, exist_ok=True)
     fine, ideal = figures.ideal_figures()
-    extra: Figures = {"ideal": ideal, "braking_tube_3d": figures.braking_tube()}
-    scene = runway_scene(
-        _kept(runs, "controllers", sizes, lambda: train_controllers(sizes.ensemble, sizes.pictures, sizes.steps))
-    )
-    tests, after = _scene_study(scene, fine, sizes, runs, extra)
-    extra["tube_%_after_training_on"] = figures.incremental_figures(tests, after)
-    try:
-        other = xplane_scene(shared, sizes.pictures, sizes.steps) if shared.is_dir() else None
-        if other is None:
-            extra["xplane"] = f"skipped: no networks at {shared} (set ROBOT_STACK_SHARED)"
-        else:
-            _scene_study(other, fine, sizes, runs, extra)
-    finally:
-        extra["cpu_s"] = round(time.process_time() - begin)
+    extra: Figures = {}
+    _say(extra, "ideal", ideal)
+    _say(extra, "braking_tube_3d", figures.braking_tube())
+    controllers = _kept(runs, "controllers", sizes, lambda: train_controllers(sizes.ensemble, sizes.pictures, sizes.steps))
+    train, tests = _scene_study(runway_scene(controllers), fine, sizes, runs, extra)
+    after = _trained_on(controllers[0], train, sizes, runs)
+    _say(extra, "tube_%_after_training_on", figures.incremental_figures(tests, after))
+    if shared.is_dir():
+        _scene_study(xplane_scene(shared, sizes.pictures, sizes.steps), fine, sizes, runs, extra)
+    else:
+        _say(extra, "xplane", f"skipped: no networks at {shared} (set ROBOT_STACK_SHARED)")
+    _say(extra, "cpu_s", round(time.process_time() - begin))
     print(f"drawings: {runs}/*.png")
-    ours = figures.volumes(tests["known"])
-    return Result("taxi", "%", ours, {"ideal": [ideal["grid_%"]], "after mined": figures.volumes(after["mined"]["known"])}, extra)
+    against = {"ideal": [ideal["grid_%"]], "after mined": figures.volumes(after["mined"]["known"])}
+    return Result("taxi", "%", figures.volumes(tests["known"]), against, extra)
 
 
 def _scene_study(
     scene: Scene, fine: Array, sizes: Sizes, runs: Path, extra: Figures
-) -> tuple[Mapping[str, Sequence[Sample]], Mapping[str, Mapping[str, Sequence[Sample]]]]:
-    """Everything of one scene into `extra`, under its name; the test conditions before and, on our runway, after training on."""
+) -> tuple[Sequence[Sample], Mapping[str, Sequence[Sample]]]:
+    """Everything of one scene into `extra`, under its name; the conditions the monitor was trained on, and the sets of tests."""
     coarse = ideal_tube(COARSE[0])
     phi, named = figures.named_tubes(scene, fine, runs)
     _say(extra, f"{scene.name}_tube_%", named)
@@ -76,15 +74,14 @@ def _scene_study(
     _say(extra, f"{scene.name}_labels", figures.truth_figures(scene, tests["known"][: sizes.driven]))
     for name, parts in tests.items():
         _say(extra, f"{scene.name}_fallback_{name}", figures.fallback_figures(parts, folders["monitor"], threshold, sizes.driven))
-    after = _trained_on(scene, train, coarse, sizes, runs) if scene.name == "runway" else {}
-    return tests, after
+    return train, tests
 
 
 def _trained_on(
-    scene: Scene, train: Sequence[Sample], coarse: Array, sizes: Sizes, runs: Path
+    first: PoseRegressor, train: Sequence[Sample], sizes: Sizes, runs: Path
 ) -> Mapping[str, Mapping[str, Sequence[Sample]]]:
     """The test conditions under controllers trained on with mined failures, and with as many pictures drawn at random."""
-    first = _kept(runs, "controllers", sizes, lambda: train_controllers(sizes.ensemble, sizes.pictures, sizes.steps))[0]
+    coarse = ideal_tube(COARSE[0])
     clear = labelled(render, morning, sizes.pictures, np.random.default_rng(0))
     failures = figures.mined(train)
     at_random = labelled(render, operating, len(failures[0]), np.random.default_rng(3))
@@ -95,8 +92,7 @@ def _trained_on(
         def train_on(data: tuple[Image, Array] = both) -> tuple[PoseRegressor, ...]:
             return (train_regressor(*data, sizes.steps, start=first, lr=1e-3),)
 
-        trained = _kept(runs, f"trained_on_{kind}", sizes, train_on)
-        new = runway_scene(trained)
+        new = runway_scene(_kept(runs, f"trained_on_{kind}", sizes, train_on))
         draws = {"known": (new.known, 12)} | {name: (draw, 13) for name, draw in new.shifts.items()}
         result[kind] = {
             name: samples(new, draw, sizes.retested, sizes.test_pictures, seed, coarse) for name, (draw, seed) in draws.items()

@@ -80,7 +80,7 @@ def test_the_solver_finds_the_ideal_taxis_tube_and_agrees_with_simulation() -> N
 
 def test_the_solver_finds_the_stopping_distance_of_a_brake() -> None:
     solver()
-    grid = StateGrid((-6.0, -0.5), (2.0, 3.0), (161, 71))
+    grid = StateGrid((-6.0, -0.5), (2.0, 3.0), (101, 101))
     value = backward_tube(grid, braking(grid.nodes), wall(grid.nodes), 3.0)
     speed = np.maximum(grid.nodes[:, 1], 0.0)
     moving = (grid.nodes[:, 1] >= 0.0) & (np.abs(grid.nodes[:, 0]) < 5.0)
@@ -99,7 +99,7 @@ def test_four_dimensions_of_two_brakes_are_the_worse_of_the_two() -> None:
 
 def test_an_adversary_on_the_drift_shrinks_the_safe_set_to_the_closed_form() -> None:
     solver()
-    grid = StateGrid((-4.0, -1.0), (1.0, 1.0), (101, 9))
+    grid = StateGrid((-4.0, -1.0), (1.0, 1.0), (101, 101))
     still, push = np.zeros_like(grid.nodes), np.tile([0.5, 0.0], (len(grid.nodes), 1))
     value = backward_tube(grid, still, wall(grid.nodes), 2.0, push)
     inner = np.abs(grid.nodes[:, 0] + 1.5) < 1.5
