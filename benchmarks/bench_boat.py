@@ -21,7 +21,7 @@ from benchmarks.boat.distance import DistanceBarrier
 from benchmarks.boat.geometry import compare
 from benchmarks.boat.learning import BoatStudy, Lessons
 from benchmarks.boat.pictures import paths, values
-from benchmarks.boat.table import blind, closed_loop, draw, methods
+from benchmarks.boat.table import RECOVERY, blind, closed_loop, draw, methods
 from benchmarks.harness import Result
 
 ROOT = Path("runs/boat")
@@ -67,6 +67,7 @@ def measure(lessons: Lessons, boats: int, fresh: int, pictures: Path) -> Result:
     extra = {
         "transitions": len(lessons.log),
         "alpha_per_s": 1.0,
+        "recovery_per_s": RECOVERY,
         "dt_s": lessons.boat.dt,
         "decision_s": lessons.boat.dt * lessons.study.hold,
         "delta": level,

@@ -1,11 +1,17 @@
 """A wish of a control-affine plant made safe, many states at once, in closed form:
 
-    min ||u - u_ref||^2   s.t.   LfB + LgB u + alpha (B - delta) >= 0,   ||u|| <= r
+    min ||u - u_ref||^2   s.t.   LfB + LgB u + kappa(B - delta) >= 0,   ||u|| <= r
+    kappa(s) = alpha s  for s >= 0,   recovery s  below
 
 One half-space and one ball: the answer is u_ref, its projection onto the ball, onto the half-space, or the nearest point of the
 circle where both meet (Karush-Kuhn-Tucker, one case each). Where they do not meet, the u of the ball that misses the row least
-is returned and the miss is reported, never hidden. A learned B and a learned f, g come in as they are: what they get wrong is
-measured in closed loop, not assumed away. The arm's own filter, with many rows and joint limits, is `safety.filter`.
+is returned and the miss is reported, never hidden.
+
+`recovery` says how hard a state below the level is led back: at the gentle alpha that keeps the filter out of the way inside,
+a boat outside drifts onto the rock before it has come back (`bench boat`).
+
+A learned B and a learned f, g come in as they are: what they get wrong is measured in closed loop, not assumed away. The
+own filter of the arm, with many rows and joint limits, is `safety.filter`.
 """
 
 from dataclasses import dataclass
@@ -43,18 +49,24 @@ class Filtered:
 
 @dataclass(frozen=True, slots=True)
 class AffineFilter:
-    """`alpha` 1/s and level `delta` of the row, actions in a ball of `radius`. ContractError on alpha < 0 or radius <= 0."""
+    """`alpha` and `recovery` (1/s; None: as alpha) and level `delta` of the row, actions in a ball of `radius`. Raises
+    ContractError on what is negative or no number."""
 
     barrier: StateBarrier
     plant: AffinePlant
     alpha: float = 1.0
     level: float = 0.0
     radius: float = 1.0
+    recovery: float | None = None
 
     def __post_init__(self) -> None:
-        if not (self.alpha >= 0 and self.radius > 0 and np.isfinite(self.level)):
-            found = f"alpha {self.alpha}, level {self.level}, radius {self.radius}"
-            raise ContractError(f"AffineFilter: found {found}; allowed alpha >= 0, radius > 0, a finite level")
+        if not (self.alpha >= 0 and self._recovery >= 0 and self.radius > 0 and np.isfinite(self.level)):
+            found = f"alpha {self.alpha}, recovery {self.recovery}, level {self.level}, radius {self.radius}"
+            raise ContractError(f"AffineFilter: found {found}; allowed alpha >= 0, recovery >= 0, radius > 0, a finite level")
+
+    @property
+    def _recovery(self) -> float:
+        return self.alpha if self.recovery is None else self.recovery
 
     def check(self, states: Array, u_ref: Array) -> Filtered:
         """The nearest safe action to each wish `u_ref` (n, A) at `states` (n, D)."""
@@ -62,7 +74,9 @@ class AffineFilter:
         f, g = self.plant.fields(states)
         LfB = np.einsum("nd,nd->n", gradient, f)
         LgB = np.einsum("nd,nda->na", gradient, g)
-        return project_rows(u_ref, LgB, -LfB - self.alpha * (value - self.level), self.radius)
+        spare = value - self.level
+        kappa = np.where(spare >= 0, self.alpha, self._recovery) * spare
+        return project_rows(u_ref, LgB, -LfB - kappa, self.radius)
 
 
 def project_rows(u_ref: Array, a: Array, b: Array, radius: float) -> Filtered:

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.boat.learning import Lessons
 from benchmarks.boat.rollout import BoatPolicy, rollout, wilson
-from benchmarks.boat.table import behind, draw
+from benchmarks.boat.table import RECOVERY, Row, behind, draw
 from safety.conformal import certified_level
 
 EPSILONS = (0.10, 0.05, 0.02, 0.01, 0.005)
@@ -31,7 +31,7 @@ class Calibration:
     def fresh(self, level: float, count: int, seed: int) -> tuple[int, int]:
         """The same from other start states."""
         lessons = self._lessons
-        method = behind("V-OCBF", self._policy, lessons.vocbf, lessons.model, level)
+        method = behind("V-OCBF", self._policy, lessons.vocbf, lessons.model, Row(level=level, recovery=RECOVERY))
         starts = draw(lessons.boat, count, np.random.default_rng(10_000 + seed), method.certifies)
         runs = rollout(lessons.boat, starts, self._policy, method.check, lessons.study.hold, seed)
         return int(runs.violated.sum()), len(starts)

@@ -20,6 +20,19 @@ SPARE = 0.05
 """What the exact value must be (m) of the starts counted as `spare`: on the edge itself no error at all is forgiven."""
 
 
+RECOVERY = 20.0
+"""1/s: the class-K slope below the level, where one is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How the barrier row is written; see `safety.affine_filter`."""
+
+    alpha: float = 1.0
+    level: float = 0.0
+    recovery: float | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Method:
     """A policy, and the filter it runs behind (None: bare). `certifier` and `level` say what it calls safe (None: h >= 0)."""
@@ -37,24 +50,25 @@ class Method:
         return self.certifier.values_and_gradients(states)[0] >= self.level
 
 
-def behind(
-    name: str, policy: BoatPolicy, barrier: StateBarrier, plant: AffinePlant, level: float = 0.0, alpha: float = 1.0
-) -> Method:
+def behind(name: str, policy: BoatPolicy, barrier: StateBarrier, plant: AffinePlant, row: Row) -> Method:
     """`policy` behind the filter of `barrier`."""
-    return Method(name, policy, AffineFilter(barrier, plant, alpha, level), barrier, level)
+    return Method(name, policy, AffineFilter(barrier, plant, row.alpha, row.level, recovery=row.recovery), barrier, row.level)
 
 
-def filters(lessons: Lessons, policy: BoatPolicy, level: float, alpha: float = 1.0) -> list[Method]:
+def filters(lessons: Lessons, policy: BoatPolicy, level: float) -> list[Method]:
     """Every barrier behind the same policy, with the same learned f and g; last the exact value with the true ones."""
     boat, model = lessons.boat, lessons.model
+    vocbf, lead = lessons.vocbf, Row(recovery=RECOVERY)
     return [
-        behind("V-OCBF", policy, lessons.vocbf, model, 0.0, alpha),
-        behind("V-OCBF calibrated", policy, lessons.vocbf, model, level, alpha),
-        behind("V-OCBF, alpha 10", policy, lessons.vocbf, model, 0.0, 10.0 * alpha),
-        behind("V-OCBF as published", policy, lessons.as_published, model, 0.0, alpha),
-        behind("CCBF", policy, lessons.ccbf, model, 0.0, alpha),
-        behind("distance CBF", policy, DistanceBarrier(boat), model, 0.0, alpha),
-        behind("exact value", policy, lessons.exact, boat, 0.0, alpha),
+        behind("V-OCBF", policy, vocbf, model, Row()),
+        behind("V-OCBF, recovery", policy, vocbf, model, lead),
+        behind("V-OCBF calibrated", policy, vocbf, model, Row(level=level, recovery=RECOVERY)),
+        behind("V-OCBF, alpha 10", policy, vocbf, model, Row(alpha=10.0)),
+        behind("V-OCBF as published", policy, lessons.as_published, model, Row()),
+        behind("CCBF", policy, lessons.ccbf, model, Row()),
+        behind("CCBF, recovery", policy, lessons.ccbf, model, lead),
+        behind("distance CBF", policy, DistanceBarrier(boat), model, Row()),
+        behind("exact value", policy, lessons.exact, boat, Row()),
     ]
 
 

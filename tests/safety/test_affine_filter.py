@@ -79,7 +79,15 @@ def test_in_closed_loop_the_level_is_not_crossed() -> None:
     assert x[0, 0] == pytest.approx(0.1, abs=1e-3)
 
 
-@pytest.mark.parametrize("wrong", [{"alpha": -1.0}, {"radius": 0.0}, {"level": np.nan}, {"alpha": np.nan}])
+def test_below_the_level_recovery_sets_the_pace_and_above_it_alpha_does() -> None:
+    check = AffineFilter(Wall(), Wind(), alpha=1.0, level=0.1, recovery=4.0)
+    states = np.array([[0.0, 0.0], [0.2, 0.0], [-5.0, 0.0]])
+    answer = check.check(states, np.tile([-1.0, 0.0], (3, 1)))
+    assert np.allclose(answer.u[:2, 0] - 0.5, [4.0 * 0.1, -1.0 * 0.1])
+    assert np.allclose(answer.u[2], [1.0, 0.0]) and answer.missed[2] > 0, "too far for any action: as fast as it goes, and said"
+
+
+@pytest.mark.parametrize("wrong", [{"alpha": -1.0}, {"recovery": -1.0}, {"radius": 0.0}, {"level": np.nan}, {"alpha": np.nan}])
 def test_settings_out_of_range_are_named(wrong: dict[str, float]) -> None:
     with pytest.raises(ContractError, match="alpha >= 0"):
         AffineFilter(Wall(), Wind(), **wrong)
