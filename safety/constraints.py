@@ -2,7 +2,7 @@
 
 The rows are taken at the commanded position: that is where the arm is being sent, and it carries no sensor noise. How far the
 measured arm may lag is bounded by `tracking_limit`, beyond which the filter holds. The same gaps, at the states of the chunk
-still to come, give the pace of `safety.look_ahead`.
+still to come, give the room of `safety.look_ahead`.
 
 Gaps to walls, spheres and between links are geometry, and hard. A learned barrier row is right only with the probability it was
 calibrated for, and therefore soft: where both can't be kept it is the barrier that gives way, and the verdict says by how much.
@@ -23,7 +23,7 @@ from robot_stack.types import Array, Hazards, Reason, Violation
 from safety.barrier import Barrier
 from safety.keep_out import Links, Workspace, coming
 from safety.limits import Box
-from safety.look_ahead import LookAhead, Pace, Path
+from safety.look_ahead import LookAhead, Room
 
 NO_GRIP = 1e-3
 """A row whose largest coefficient is below this (m/s per rad/s) can't be acted on."""
@@ -43,13 +43,13 @@ class Rows(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Rows that could be broken, the smallest keep-out h (m) and the least learned barrier above its level (inf: none), the pace
-    at which the chunk may be followed, and the gap it would close otherwise."""
+    """Rows that could be broken, the smallest keep-out h (m) and the least learned barrier above its level (inf: none), the room
+    there is along the chunk, and the gap it closes."""
 
     rows: Rows
     margin: float
     barrier: float
-    pace: float
+    room: Room
     leads: tuple[Violation, ...]
 
 
@@ -74,10 +74,10 @@ class Constraints:
             )
         return barrier
 
-    def at(self, q: Array, path: Path | None, hazards: Hazards | None, now_ns: int, box: Box) -> Scene:
-        """The scene at `q` (J,), keeping only rows that some velocity in `box` would break, and the pace along `path`."""
+    def at(self, q: Array, path: Array | None, hazards: Hazards | None, now_ns: int, box: Box) -> Scene:
+        """The scene at `q` (J,), keeping only rows that some velocity in `box` would break, and the room along `path` (S, J)."""
         hazards = NOTHING if hazards is None else hazards
-        X = self._kinematics.poses(q[None] if path is None else path.q)
+        X = self._kinematics.poses(q[None] if path is None else path)
         p_W = self._kinematics.places(X)
         walls = self._workspace.gaps(p_W)
         links, margin, nearest = self._links.gaps(p_W, hazards, (now_ns - hazards.t_ns) * 1e-9)
@@ -88,9 +88,9 @@ class Constraints:
             soft, rates, value = self._learned(q, hazards, nearest)
             A, b = np.concatenate((A, soft)), np.concatenate((b, rates))
         rows = self._tight(A, b, num_hard, hazards.radius.size, box)
-        pace = Pace() if path is None else self.look_ahead.pace(path, np.concatenate((walls.h, links.h)))
-        leads = () if pace.row < 0 else (Violation(Reason.AHEAD, pace.depth, self._what(pace.row, hazards.radius.size)[1]),)
-        return Scene(rows, margin, value, pace.share, leads)
+        room = Room() if path is None else self.look_ahead.room(path, np.concatenate((walls.h, links.h)))
+        leads = () if room.row < 0 else (Violation(Reason.AHEAD, room.depth, self._what(room.row, hazards.radius.size)[1]),)
+        return Scene(rows, margin, value, room, leads)
 
     def _learned(self, q: Array, hazards: Hazards, nearest: int) -> tuple[Array, Array, float]:
         """``grad_q B qd >= -gain (B - level) + coming(B - level, |grad_p B| speed_max)`` of each barrier, and the least value."""

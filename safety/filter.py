@@ -4,12 +4,13 @@ The wish becomes a velocity ``u_ref = qd + tracking_gain (q_wish - q_commanded)`
 slowed as a whole (same path) to the speed and acceleration limits. Then, for the joints that move the tool:
 
 PASS    u_ref keeps everything.
-LIMIT   slowed, as long as at least `slow_min` of the pace is left: to the pace at which the arm can stop before the chunk leads
+LIMIT   slowed, as long as at least `slow_min` of u_ref is left: to the pace at which the arm can stop before the chunk leads
         out (`safety.look_ahead`), and to the largest s with ``u_brake + s (u_ref - u_brake)`` keeping every row (closed form);
         else projected: the nearest velocity that keeps every row (QP). An arm that was projected, or held, in the last tick is
         slowed again only from `AGAIN` times `slow_min` on, and looks ahead again one tick later: the grades do not chatter.
-HOLD    there is no wish, it is not finite, joints are stale, torque is beyond its limit, tracking is lost, or the QP failed:
-        brake on the way it is going. Blocked or overloaded, the command walks back to where the arm is.
+        A joint whose measured torque is beyond its limit may only be relieved: its command goes back to where it is.
+HOLD    there is no wish, it or a torque is not finite, joints are stale, tracking is lost, or the QP failed: brake on the way it
+        is going. Blocked, the command walks back to where the arm is.
         Where no velocity keeps every row (a hazard came closer than the arm can accelerate away in one tick) it takes the
         one that misses the soft rows least, or, where the hard ones contradict each other too, all of them, if that is less
         than braking would miss: from rest, braking could never become a retreat. The slack of the verdict says how much.
@@ -52,17 +53,18 @@ from safety.fallback import NEAR
 from safety.giving_way import Answer, GivingWay
 from safety.limits import Box, JointLimits
 
-_STRAIN = (Reason.TRACKING, Reason.TORQUE)
 _STILL = {Mode.STOP: Reason.STOPPED, Mode.DISARMED: Reason.DISARMED}
 
 
 class Motion(NamedTuple):
-    """Where the command is: position `q` (J,), velocity `v` (J,), the `box` of next velocities, and the `braked` one (J,)."""
+    """Where the command is: position `q` (J,), velocity `v` (J,), the `box` of next velocities, the `braked` one (J,), and
+    which joints are `strained`."""
 
     q: Array
     v: Array
     box: Box
     braked: Array
+    strained: tuple[Violation, ...] = ()
 
 
 class Filter:
@@ -108,8 +110,8 @@ class Filter:
             q, v = self._limits.settle(measured.q, measured.qd)
         else:
             raise ContractError("joints: found no finite state at the first tick, allowed one per joint; read the arm before it")
-        box = self._limits.box(q, v)
-        return Motion(q, v, box, brake(v, box, self._limits.change))
+        box, strained = self._unload(self._limits.box(q, v), q, measured)
+        return Motion(q, v, box, brake(v, box, self._limits.change), strained)
 
     def _lost(self, q: Array, joints: JointState) -> bool:
         """True when the arm is not where it was sent: blocked, pushed, or its sensor jumps."""
@@ -136,19 +138,36 @@ class Filter:
         return self._strained(situation.joints, motion)
 
     def _strained(self, joints: JointState | None, motion: Motion) -> tuple[Violation, ...]:
-        """Blocked, or pushing harder than is normal. A torque that is no number is beyond every limit."""
+        """Blocked, or a torque that is no number: beyond every limit."""
         if joints is None or not usable(joints, self._num_joints):
             return ()
         if self._lost(motion.q, joints):
             return (Violation(Reason.TRACKING, float(np.abs(joints.q - motion.q)[self._arm].max())),)
-        if joints.tau is None or np.count_nonzero(np.abs(joints.tau) <= self._tau_max) == self._num_joints:
+        if joints.tau is None or isfinite(np.vdot(joints.tau, joints.tau)):
             return ()
-        over = np.nan_to_num(np.abs(joints.tau), nan=np.inf) - np.where(np.isnan(joints.tau), 0.0, self._tau_max)
-        return (Violation(Reason.TORQUE, float(over.max()), int(over.argmax())),)
+        return (Violation(Reason.TORQUE, float("inf"), int(np.isfinite(joints.tau).argmin())),)
+
+    def _unload(self, box: Box, q: Array, joints: JointState | None) -> tuple[Box, tuple[Violation, ...]]:
+        """`box` without what strains a joint beyond its torque still more: the command `q` (J,) goes back to where the joint is.
+
+        A row of its own for each such joint, not a HOLD: an arm that presses on a table must still give way to an obstacle.
+        """
+        if joints is None or joints.tau is None or not isfinite(np.vdot(joints.tau, joints.tau)):
+            return box, ()
+        over = np.abs(joints.tau) - self._tau_max
+        if not np.count_nonzero(over > 0.0):
+            return box, ()
+        back = self._settings.tracking_gain * (joints.q - q)
+        most = np.maximum(box.lower, np.minimum(box.upper, np.minimum(back, 0.0)))
+        least = np.minimum(box.upper, np.maximum(box.lower, np.maximum(back, 0.0)))
+        upper = np.where((over > 0.0) & (joints.tau > 0.0), most, box.upper)
+        lower = np.where((over > 0.0) & (joints.tau < 0.0), least, box.lower)
+        strained = tuple(Violation(Reason.TORQUE, float(over[i]), int(i)) for i in np.flatnonzero(over > 0.0))
+        return box._replace(lower=lower, upper=upper), strained
 
     def _still(self, situation: Situation, motion: Motion, refused: tuple[Violation, ...]) -> Array:
-        """Brake; but where the arm is blocked or overloaded, walk the command back to where the arm is, within all limits."""
-        if situation.joints is None or not any(v.reason in _STRAIN for v in refused):
+        """Brake; but where the arm is blocked, walk the command back to where the arm is, within all limits."""
+        if situation.joints is None or not any(v.reason is Reason.TRACKING for v in refused):
             return motion.braked
         back = self._settings.tracking_gain * (situation.joints.q - motion.q)
         back[self._grip] = 0.0
@@ -164,22 +183,25 @@ class Filter:
         if not np.abs(u_ref).max() < ABSURD:
             return Answer(motion.braked, Decision.HOLD, (Violation(Reason.NOT_FINITE),))
         pushed = situation.pace == 0.0
-        pace = max(scene.pace, self._settings.slow_min) if self._settings.use_filter and not pushed else 1.0
+        pace = 1.0
+        if self._settings.use_filter and not pushed:
+            pace = max(self._constraints.look_ahead.pace(scene.room, u_ref), self._settings.slow_min)
         slowed, violations = self._speed(u_ref, pace)
         u = self._reach(slowed, motion.box)
-        violations += self._bounds(wish, slowed, motion)
+        wished = self._speed(u_ref, 1.0)[0] if pace < 1.0 else slowed
+        full = self._reach(wished, motion.box) if pace < 1.0 else u
+        violations += motion.strained + self._bounds(wish, slowed, motion)
         short = scene.rows.b - scene.rows.A @ u
         broken = (~(short <= qp.TOLERANCE)).nonzero()[0].tolist() if self._settings.use_filter else []
-        if pace < 1.0:
-            violations += scene.leads
+        left = self._ways.left(u, wished) if np.count_nonzero(u != full) else 1.0
+        violations += scene.leads if left < 1.0 else ()
         if not broken:
-            violations += (Violation(Reason.SLOWED, 1.0 - pace),) if pace < 1.0 else ()
+            violations += (Violation(Reason.SLOWED, 1.0 - left),) if left < 1.0 else ()
             return Answer(u, Decision.LIMIT if violations else Decision.PASS, violations)
         violations += tuple(Violation(scene.rows.what[i][0], float(short[i]), scene.rows.what[i][1]) for i in broken)
-        if (answer := self._ways.slow(u, pace, pushed, motion.braked, scene.rows, violations)) is not None:
+        if (answer := self._ways.slow(u, wished, pushed, motion.braked, scene.rows, violations)) is not None:
             return answer
-        u = self._reach(self._speed(u_ref, 1.0)[0], motion.box) if pace < 1.0 else u
-        return self._ways.aside(u, motion.braked, motion.box, scene.rows, violations)
+        return self._ways.aside(full, motion.braked, motion.box, scene.rows, violations)
 
     def _rests(self, wish: JointCommand, motion: Motion) -> bool:
         """True for a wish to rest where braking now would end, as near as a fallback knows that place."""
@@ -206,18 +228,18 @@ class Filter:
         return u, tuple(Violation(Reason.VELOCITY, float((share[i] - 1.0) * limit[i]), i) for i in over)
 
     def _reach(self, u: Array, box: Box) -> Array:
-        """`u` (J,) inside `box`: the arm on its path where possible (largest s with s u inside), joint by joint where not."""
+        """`u` (J,) inside `box`: the arm on its path where possible (the s nearest to 1 with s u inside), else joint by joint."""
         inside = np.minimum(np.maximum(u, box.lower), box.upper)
         if not np.count_nonzero(inside != u):
             return inside
-        u = np.minimum(np.maximum(u, box.stop_lower), box.stop_upper)
-        arm = self._arm
-        moving = arm[np.abs(u[arm]) > 1e-9]
-        ends = np.stack([box.lower[moving], box.upper[moving]]) / u[moving]
-        s = float(min(ends.max(axis=0).min(initial=1.0), 1.0))
-        scaled = s * u[arm]
-        if s > 0.0 and bool(((scaled >= box.lower[arm]) & (scaled <= box.upper[arm])).all()):
-            inside[arm] = scaled
+        u = np.minimum(np.maximum(u, box.stop_lower), box.stop_upper)[self._arm]
+        lower, upper = box.lower[self._arm], box.upper[self._arm]
+        moving = np.abs(u) > 1e-9
+        ends = np.stack([lower[moving], upper[moving]]) / u[moving]
+        least, most = ends.min(axis=0).max(initial=0.0), ends.max(axis=0).min(initial=np.inf)
+        scaled = min(max(1.0, float(least)), float(most)) * u
+        if 0.0 < most and not np.count_nonzero((scaled < lower) | (scaled > upper)):
+            inside[self._arm] = scaled
         return inside
 
     def _bounds(self, wish: JointCommand, u: Array, motion: Motion) -> tuple[Violation, ...]:

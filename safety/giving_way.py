@@ -35,19 +35,27 @@ class GivingWay:
         """`rows` on the arm's joints alone: grippers keep their part of `u` (J,)."""
         return np.ascontiguousarray(rows.A[:, self._arm]), rows.b - rows.A[:, self._grip] @ u[self._grip]
 
+    def left(self, u: Array, wished: Array) -> float:
+        """How much (0..1) of the velocity `wished` (J,) is left in `u` (J,), along it; 1 where the arm was not to move."""
+        u, wished = u[self._arm], wished[self._arm]
+        length2 = float(wished @ wished)
+        return min(max(float(u @ wished) / length2, 0.0), 1.0) if length2 > 1e-18 else 1.0
+
     def slow(
-        self, u: Array, pace: float, pushed: bool, braked: Array, rows: Rows, violations: tuple[Violation, ...]
+        self, u: Array, wished: Array, pushed: bool, braked: Array, rows: Rows, violations: tuple[Violation, ...]
     ) -> Answer | None:
-        """`u` (J,), itself at `pace`, slowed until it keeps the `rows`; None where too little of the pace would be left."""
+        """`u` (J,) slowed until it keeps the `rows`; None where that can't be, or too little of `wished` (J,) would be left."""
         A, b = self._arm_rows(rows, u)
         start = braked[self._arm]
         s = _slowing(A, b, start, u[self._arm] - start)
-        if s <= 0.0 or s * pace < self._least * (AGAIN if pushed else 1.0):
-            return None
         found = qp.Solution(start + s * (u[self._arm] - start), "slowed", 0.0)
-        if not qp.missed(A, b, found.u) <= qp.TOLERANCE:
+        if s <= 0.0 or not qp.missed(A, b, found.u) <= qp.TOLERANCE:
             return None
-        return self._answer(u, found, Decision.LIMIT, (*violations, Violation(Reason.SLOWED, 1.0 - s * pace)))
+        answer = self._answer(u, found, Decision.LIMIT, violations)
+        left = self.left(answer.u, wished)
+        if left < self._least * (AGAIN if pushed else 1.0):
+            return None
+        return answer._replace(violations=(*violations, Violation(Reason.SLOWED, 1.0 - left)))
 
     def aside(self, u: Array, braked: Array, box: Box, rows: Rows, violations: tuple[Violation, ...]) -> Answer:
         """Project, else evade, else brake: what is done when slowing `u` (J,) is not enough."""

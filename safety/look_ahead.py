@@ -1,13 +1,13 @@
 """The pace along the playing chunk at which the arm can still stop on its path before the first row that leads out.
 
-Path time tau runs from now; the chunk's rows are due at tau_1, tau_2, ... at its own speed. Slowed to the pace s (d tau / dt),
-joint j moves with ``s q'_j(tau)``, and braking along the path at the share beta of what the joints can costs path time
+Distances and speeds of the whole arm are measured by what braking costs: ``|x| = max_j |x_j| / qdd_max_j``. Braking on the path
+takes beta off |qd| each second (beta: the share of their limits that the joints may use for it), so from the speed w of the next
+tick on it takes ``w dt + w^2 / (2 beta)``. With D the length of the path to where a gap closes (linear between rows),
 
-    s^2 / (2 a),    a = beta min_j qdd_max_j / max_tau |q'_j(tau)|,
+    w = sqrt((beta dt)^2 + 2 beta D) - beta dt,    pace = w / |u_ref|.
 
-so from the first tau_out at which a gap closes (linear between rows) the largest pace that stops in time is
-``s = sqrt(2 a (tau_out - dt))``. At s = 1 nothing later than ``max_j qd_max_j / (2 beta qdd_max_j)`` can ask for anything yet,
-so rows up to there are looked at: all of a chunk, as it plays. A gap closes where h falls below zero, or below what it is now.
+At its full speed W the arm stops within the path time ``W / (2 beta)`` at the chunk's own speed, so rows up to there are looked
+at: all of a chunk, as it plays. A gap closes where h falls below zero, or below what it is now.
 """
 
 from typing import NamedTuple
@@ -27,17 +27,10 @@ DEEPER = 1e-6
 """m by which a gap must shrink to count as closing."""
 
 
-class Path(NamedTuple):
-    """The way ahead: states `q` (S, J), the commanded one first, and when each is due, `tau` (S,) s of path time."""
+class Room(NamedTuple):
+    """How far (s^2) it is to where the gap `row` closes, and how far it closes there (m). -1: none closes."""
 
-    q: Array
-    tau: Array
-
-
-class Pace(NamedTuple):
-    """How fast to go (1: as the chunk says), and the gap (row) that closes first, by how much (m). -1: none closes."""
-
-    share: float = 1.0
+    length: float = float("inf")
     row: int = -1
     depth: float = 0.0
 
@@ -46,40 +39,42 @@ class LookAhead:
     """The look-ahead of one robot. `arm`: indices (A,) of the joints that move the tool."""
 
     def __init__(self, spec: RobotSpec, settings: SafetySettings, arm: NDArray[np.intp]) -> None:
-        self._arm, self._dt = arm, spec.dt_ns * 1e-9
-        self._qdd = np.maximum(settings.look_ahead_share, 1e-3) * spec.qdd_max[arm]
-        self._horizon_ns = round(float((0.5 * spec.qd_max[arm] / self._qdd).max()) * 1e9)
+        self._arm, self._dt, self._beta = arm, spec.dt_ns * 1e-9, max(settings.look_ahead_share, 1e-3)
+        self._qdd = spec.qdd_max[arm]
+        self._horizon_ns = round(float((spec.qd_max[arm] / self._qdd).max()) / (2.0 * self._beta) * 1e9)
         self._q_min, self._q_max = spec.q_min, spec.q_max
 
-    def path(self, situation: Situation, q: Array, now_ns: int) -> Path | None:
-        """The way ahead from the commanded `q` (J,); None without rows of a playing chunk that are still to come."""
+    def path(self, situation: Situation, q: Array, now_ns: int) -> Array | None:
+        """The way ahead (S, J): the commanded `q` (J,), then rows of the playing chunk still to come. None: there are none."""
         chunk = situation.playing
         if chunk is None or chunk.q.shape[1] != q.size:
             return None
-        done_ns = now_ns - situation.behind_ns - chunk.t0_ns
-        first = max(done_ns // chunk.dt_ns + 1, 0)
+        first = max((now_ns - situation.behind_ns - chunk.t0_ns) // chunk.dt_ns + 1, 0)
         count = min(len(chunk.q) - first, -(-self._horizon_ns // chunk.dt_ns) + 1)
         if count <= 0:
             return None
-        stride = -(-count // MOST)
-        rows = np.minimum(np.maximum(chunk.q[first : first + count : stride], self._q_min), self._q_max)
-        due = np.arange(first, first + count, stride) * chunk.dt_ns - done_ns
-        return Path(np.concatenate([q[None], rows]), np.concatenate([[0.0], due * 1e-9]))
+        rows = chunk.q[first : first + count : -(-count // MOST)]
+        return np.concatenate((q[None], np.minimum(np.maximum(rows, self._q_min), self._q_max)))
 
-    def pace(self, path: Path, h: Array) -> Pace:
-        """The pace for gaps `h` (R, S) at the states of `path`. What is not a number counts as closed."""
+    def room(self, path: Array, h: Array) -> Room:
+        """What is left of `path` (S, J) for gaps `h` (R, S) at its states. What is not a number counts as closed."""
         floor = np.minimum(h[:, :1], 0.0) - DEEPER
         closed = ~(h[:, 1:] >= floor)
         if not np.count_nonzero(closed):
-            return Pace()
+            return Room()
         k = int(closed.any(axis=0).argmax())
         rows = np.flatnonzero(closed[:, k])
         before, after = h[rows, k] - floor[rows, 0], h[rows, k + 1] - floor[rows, 0]
         share = np.where(after < before, before / np.maximum(before - after, 1e-12), 0.0)
-        tau = path.tau[: k + 2]
-        out = tau[k] + float(share.min()) * (tau[k + 1] - tau[k])
-        slope = np.abs(np.diff(path.q[: k + 2, self._arm], axis=0)) / np.diff(tau)[:, None]
-        hardness = float(np.nan_to_num(slope / self._qdd, nan=np.inf).max())
+        steps = (np.abs(np.diff(path[: k + 2, self._arm], axis=0)) / self._qdd).max(axis=1)
+        length = float(steps[:k].sum()) + (float(share.min() * steps[k]) if np.isfinite(steps[k]) else 0.0)
         worst = int(after.argmin())
-        pace = float(np.sqrt(2.0 * max(out - self._dt, 0.0) / max(hardness, 1e-9)))
-        return Pace(min(pace, 1.0), int(rows[worst]), float(-after[worst]) if after[worst] < 0.0 else 0.0)
+        return Room(length, int(rows[worst]), float(-after[worst]) if after[worst] < 0.0 else 0.0)
+
+    def pace(self, room: Room, u_ref: Array) -> float:
+        """The share (0..1) of the wished velocity `u_ref` (J,) that leaves `room` to stop in."""
+        if room.row < 0:
+            return 1.0
+        speed, braking = float((np.abs(u_ref[self._arm]) / self._qdd).max()), self._beta * self._dt
+        allowed = float(np.sqrt(braking * braking + 2.0 * self._beta * room.length)) - braking
+        return allowed / speed if allowed < speed else 1.0

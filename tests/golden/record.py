@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "frozen"
-SEED, LIMIT_S, PICTURE_NS = 5, 6.0, 2_000_000_000
+SEED, LIMIT_S, PICTURE_NS = 5, 6.0, 4_000_000_000
 LEFT_OUT = {"/joint_states", "/arm/command", "/fallback/command"}
 
 
@@ -17,11 +17,12 @@ def main() -> None:
     """Replace the log."""
     from drivers.scenario import SCENARIOS
     from robot_stack.config.robot_file import load_robot
+    from robot_stack.config.schema import SafetySettings
     from robot_stack.replay.crew import Setup, recording, teleoperated
     from robot_stack.replay.lockstep import Episode
 
     shutil.rmtree(FOLDER, ignore_errors=True)
-    setup = Setup(load_robot("sim_arm"))
+    setup = Setup(load_robot("sim_arm"), safety=SafetySettings(stop_after_s=1.5))
     shown: dict[str, int] = {}
     with recording(FOLDER, setup, "frozen", {"seed": SEED}) as sink:
 
