@@ -3,12 +3,15 @@
 The small version of `robot-stack bench adversarial`, which does the same a million times.
 """
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.adversary import ATTACKS, Adversary, Record, excess
+from benchmarks.bench_adversarial import finished, summed
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState, control_step
@@ -77,6 +80,17 @@ def test_the_streams_break_a_safety_that_passes_every_wish_on() -> None:
     with np.errstate(all="ignore"):
         record = Adversary(SPEC, Careless(), 0).run(50)
         assert record.exceptions or excess(record, SPEC).out_of_limits > 10
+
+
+def test_a_run_that_was_cut_off_goes_on_after_its_last_whole_batch(tmp_path: Path) -> None:
+    file, seen = tmp_path / "run.jsonl", {"attack nan": 3, "mode stop": 2}
+    one = {"seed": 0, "streams": 3, "ticks": 9, "seconds": 0.1, "out_of_limits": 0, "exceptions": 1, "first": ["x"], "seen": seen}
+    one |= {"position": 0.0, "velocity": -1.0, "acceleration": -2.0, "not_as_integrated": 0.0}
+    file.write_text(json.dumps(one) + "\n" + json.dumps(one | {"seed": 1, "velocity": -0.5}) + "\n" + '{"seed": 2, "str')
+    assert sorted(finished(file)) == [0, 1] and finished(tmp_path / "none.jsonl") == {}
+    extra = summed(list(finished(file).values())).extra
+    assert (extra["streams"], extra["ticks"], extra["exceptions"], extra["out_of_limits"]) == (6, 18, 2, 0)
+    assert extra["worst_velocity"] == -0.5 and extra["attack"] == {"nan": 6} and extra["mode"] == {"stop": 4}
 
 
 EDGES = (0.0, 2.3e-16, -2.3e-16, 1e-12, -1e-12, 1e-9, -1e-9, 1e-6, -1e-6, 1e-3, -1e-3, 1.0)

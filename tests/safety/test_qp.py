@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import quadprog
 
+from benchmarks.bench_qp import judged, kkt_residual
 from benchmarks.qp_problems import KINDS, problems
 from safety import qp
 from safety.qp import TOLERANCE, Solution, least_violation, missed, project
@@ -64,6 +65,23 @@ def test_every_kind_of_problem_is_solved_exactly_when_it_can_be(kind: str) -> No
             assert (problem.A @ found.u >= problem.b - TOLERANCE).all()
             better = problem.inside - found.u  # no way into the set goes downhill: (x - u) W (u - u_ref) >= 0
             assert better @ (problem.weight * (found.u - problem.u_ref)) >= -1e-7 * problem.weight.max()
+
+
+def test_the_figure_of_the_qp_counts_no_wrong_status() -> None:
+    made = list(problems(200, seed=8))
+    tally = judged(made, [project(*p.arguments) for p in made], checked=3)
+    assert tally["wrong_status"] == 0 and tally["feasible"] == 160 and tally["without_oracle"] == 0
+    assert tally["kkt_residual"] < 1e-9 and tally["worst_violation"] < TOLERANCE
+
+
+def test_the_figure_of_the_qp_counts_what_is_wrong() -> None:
+    made = [p for p in problems(40, seed=8) if p.kind == "plain"]
+    right = [project(*p.arguments) for p in made]
+    far = [Solution(p.inside, "daqp", 0.0) for p in made]
+    assert judged(made, far, checked=0)["wrong"] == {"far_from_oracle": len(made)}
+    assert judged(made, [s._replace(u=s.u + 9.0) for s in right], checked=0)["wrong"]["violated"] == len(made)
+    assert judged(made, [s._replace(status="infeasible") for s in right], checked=0)["wrong_status"] == len(made)
+    assert min(kkt_residual(p, p.inside) for p in made) > 1e-3
 
 
 def test_the_length_of_a_row_changes_nothing() -> None:
