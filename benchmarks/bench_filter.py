@@ -1,8 +1,8 @@
 """What one safety check costs: the whole `SafetyLayer.check` of sim_arm in a closed loop.
 
 An ideal arm follows a waving chunk past a moving sphere, so that rows become active, are slowed for and projected as on a robot.
-Unit: microseconds of one tick, kinematics, rows, learned barrier and QP together. The samples are replayed in one process, with
-the barrier, without it and without constraint rows interleaved.
+Unit: microseconds of one tick, kinematics, look-ahead, rows, learned barrier and QP together. The samples are replayed in one
+process, with the barrier, without it and without constraint rows interleaved.
 """
 
 import time
@@ -15,32 +15,39 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from benchmarks.harness import Result
+from robot_stack.chunks import ChunkBuffer
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState
 from robot_stack.interfaces import Safety
-from robot_stack.types import Hazards, JointCommand, JointState, Mode, SafeCommand
+from robot_stack.types import ActionChunk, Array, Hazards, JointCommand, JointState, Mode, SafeCommand
 from safety.layer import SafetyLayer
 
 SPEC = load_robot("sim_arm")
 HOME = np.array(SPEC.q_home)
 TICKS = 3_000
-Tick = tuple[JointCommand, ControlState, int]
+Tick = tuple[JointCommand | None, ControlState, int]
+
+
+def _wave(t: float) -> Array:
+    """Joints (7,) of a way past the sphere at time `t` s."""
+    way = [0.8 * np.sin(t), 0.5 * np.sin(1.3 * t) + 0.3, 0.4 * np.sin(t), 0.1 * np.sin(t), 0.3 * np.sin(t), 0.2, -0.02]
+    return HOME + np.array(way)
 
 
 def ticks(layer: Safety, count: int) -> tuple[list[Tick], Counter[str]]:
-    """Situations of a closed loop of `count` ticks, and how often each grade of the filter was used."""
+    """Situations of a closed loop of `count` ticks with a new chunk five times a second, and how often each grade was used."""
     q, v, now, made, grades = HOME, np.zeros(7), 10_000_000_000, [], Counter[str]()
     for i in range(count):
         now += SPEC.dt_ns
-        t = i * 0.01
-        wave = np.array(
-            [0.8 * np.sin(t), 0.5 * np.sin(1.3 * t) + 0.3, 0.4 * np.sin(t), 0.1 * np.sin(t), 0.3 * np.sin(t), 0.2, -0.02]
-        )
-        hazards = Hazards(now - 30_000_000, [[0.4, 0.2 * np.sin(0.3 * t), 0.14]], [0.05], [0.005], [0.1])
+        if i % 20 == 0:
+            rows = [_wave(i * 0.01 + k * 0.05) for k in range(16)]
+            chunk = ActionChunk(now, now, 50_000_000, np.array(rows), "policy")
+        hazards = Hazards(now - 30_000_000, [[0.4, 0.2 * np.sin(0.003 * i), 0.14]], [0.05], [0.005], [0.1])
         last = SafeCommand(JointCommand(now - SPEC.dt_ns, q, v))
-        state = ControlState(mode=Mode.POLICY, joints=JointState(now, q, v), commanded=last, hazards=hazards)
-        wish = JointCommand(now, HOME + wave, np.zeros(7))
+        joints = JointState(now, q, v, np.zeros(7))
+        state = ControlState(mode=Mode.POLICY, joints=joints, commanded=last, hazards=hazards, playing=chunk)
+        wish = ChunkBuffer(chunk).at(now)
         verdict = layer.check(wish, state, now)
         grades[f"{verdict.decision.value}/{verdict.solver}"] += 1
         made.append((wish, state, now))
@@ -55,9 +62,9 @@ def _microseconds(call: Callable[[], object]) -> float:
 
 
 def _barrier(folder: str) -> str:
-    """A barrier file of the size that is trained (2 x 64 tanh), with weights that never bind."""
+    """A barrier file of the size that is trained (2 x 128 tanh), with weights that never bind."""
     rng, path = np.random.default_rng(0), str(Path(folder) / "barrier.safetensors")
-    sizes = (9, 64, 64, 1)
+    sizes = (9, 128, 128, 1)
     arrays = {f"W{i}": rng.normal(size=sizes[i : i + 2]).astype(np.float32) * 0.05 for i in range(3)}
     arrays |= {f"b{i}": np.zeros(n, np.float32) for i, n in enumerate(sizes[1:])}
     save_file(arrays | {"mean": np.zeros(9, np.float32), "std": np.ones(9, np.float32)}, path, metadata={"delta": "-1.0"})

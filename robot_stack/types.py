@@ -176,7 +176,7 @@ class ActionChunk:
     def __post_init__(self) -> None:
         _lock_field(self, "q", (None, None))
         if self.dt_ns <= 0 or self.q.shape[0] < 2:
-            raise ContractError(f"ActionChunk: found dt_ns={self.dt_ns}, {len(self.q)} rows; allowed dt_ns > 0 and at least 2 rows")
+            raise ContractError(f"ActionChunk: found dt_ns={self.dt_ns}, {len(self.q)} rows; allowed dt_ns > 0, at least 2 rows")
 
     @property
     def t_end_ns(self) -> int:
