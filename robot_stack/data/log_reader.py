@@ -1,15 +1,17 @@
 """Read an episode log, also one that was cut in the middle: message by message, in the order they were recorded."""
 
+from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from mcap.data_stream import ReadDataStream
 from mcap.records import Channel, Message, Metadata, Schema
 from mcap.stream_reader import MAGIC_SIZE, StreamReader, read_magic
 
+from robot_stack.clock import NS_PER_S
 from robot_stack.data.log_metadata import BEGIN, END, LogMetadata, LogSummary, metadata_value, summary_value
 from robot_stack.data.rosbags_messages import deserialize_cdr
 from robot_stack.data.wire import chunk_key, from_message, observed_ns
@@ -18,6 +20,8 @@ from robot_stack.types import ActionChunk, Step
 
 CHUNK_TOPICS = frozenset({"/policy/chunk", "/teleop/chunk"})
 VERDICT_TOPIC = "/arm/verdict"
+CHUNKS_KEPT, WAIT_NS = 256, 10 * NS_PER_S
+"""A tick took one of the last so many chunks of its log, or one that was recorded at most so much later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +71,43 @@ class EpisodeLog:
     def iterate(self, topics: Collection[str] | None = None) -> Iterator[tuple[str, int, Any]]:
         """(topic, t_ns when recorded, value) of each message of `topics`; a message that is no such value comes as `Refused`.
 
-        Steps come with their chunk. Raises DataError where a tick refers to a chunk that is not in the log; the ticks at
-        the end of a cut log whose chunk was lost with it are left out.
+        Steps come with their chunk, also when that was recorded after them: messages wait for it, in order. Memory does not
+        grow with the log. Raises DataError where a tick refers to a chunk that is not in the log; the ticks at the end of a cut
+        log whose chunk was lost with it are left out.
         """
-        for raw in self.messages(topics):
+        ticks = topics is None or VERDICT_TOPIC in topics
+        read = topics if topics is None or not ticks else {*topics, *CHUNK_TOPICS}
+        waiting, chunks = deque[RawMessage](), _LastChunks()
+        for raw in self.messages(read):
+            if ticks and raw.topic in CHUNK_TOPICS:
+                chunks.add(self._read(raw, chunks))
+            if topics is None or raw.topic in topics:
+                waiting.append(raw)
             try:
-                yield raw.topic, raw.t_ns, self._value(raw)
-            except ContractError as error:
-                yield raw.topic, raw.t_ns, Refused(str(error))
+                yield from self._ready(waiting, chunks, raw.t_ns - WAIT_NS)
             except _ChunkLost:
                 return
+        try:
+            yield from self._ready(waiting, chunks, None)
+        except _ChunkLost:
+            return
+
+    def _ready(self, waiting: "deque[RawMessage]", chunks: "_LastChunks", before_ns: int | None) -> Iterator[tuple[str, int, Any]]:
+        """What need not wait any more. A tick recorded before `before_ns` (None: any) has waited long enough for its chunk."""
+        while waiting:
+            try:
+                value = self._read(waiting[0], chunks)
+            except _NotYet as missing:
+                if before_ns is not None and waiting[0].t_ns >= before_ns:
+                    return
+                self._give_up(str(missing), chunks)
+            raw = waiting.popleft()
+            yield raw.topic, raw.t_ns, value
+
+    def _give_up(self, key: str, chunks: "_LastChunks") -> NoReturn:
+        if not self.complete and not chunks.newer_than(key):
+            raise _ChunkLost(key)
+        raise DataError(f"log {self.path}: a tick took chunk {key}, which is not in the log; were the chunk topics recorded?")
 
     def steps(self) -> Iterator[Step]:
         """The control ticks, in order, each with its chunk. Raises DataError where one cannot be read."""
@@ -84,18 +115,6 @@ class EpisodeLog:
             if isinstance(value, Refused):
                 raise DataError(f"log {self.path}: tick recorded at {t_ns} ns: {value.why}")
             yield value
-
-    @cached_property
-    def chunks(self) -> dict[str, ActionChunk]:
-        """All chunks by `wire.chunk_key`. A tick may be recorded before the chunk it took, so they are read first."""
-        found: dict[str, ActionChunk] = {}
-        for raw in self.messages(CHUNK_TOPICS):
-            try:
-                chunk = self._value(raw)
-            except ContractError:
-                continue
-            found[chunk_key(chunk)] = chunk
-        return found
 
     @cached_property
     def topics(self) -> tuple[str, ...]:
@@ -108,17 +127,12 @@ class EpisodeLog:
         ends = [r for r in self._records() if isinstance(r, Metadata) and r.name == END]
         return summary_value(ends[-1].metadata) if ends else LogSummary()
 
-    def _value(self, raw: RawMessage) -> Any:
-        message = deserialize_cdr(raw.data, raw.typename)
-        return from_message(raw.topic, message, self.metadata.joint_names, self._chunk_of)
-
-    def _chunk_of(self, key: str) -> ActionChunk:
-        if key in self.chunks:
-            return self.chunks[key]
-        newer = any(c.source == key.rpartition("@")[0] and c.t_obs_ns > observed_ns(key) for c in self.chunks.values())
-        if not self.complete and not newer:
-            raise _ChunkLost(key)
-        raise DataError(f"log {self.path}: a tick took chunk {key}, which is not in the log; were the chunk topics recorded?")
+    def _read(self, raw: RawMessage, chunks: "_LastChunks") -> Any:
+        """The value in `raw`, or why it is none. Raises _NotYet when it is a tick whose chunk has not been read."""
+        try:
+            return from_message(raw.topic, deserialize_cdr(raw.data, raw.typename), self.metadata.joint_names, chunks.find)
+        except ContractError as error:
+            return Refused(str(error))
 
     def _records(self) -> Iterator[Any]:
         with self.path.open("rb") as file:
@@ -135,6 +149,37 @@ class EpisodeLog:
                         ) from error
                     return
                 yield record
+
+
+class _LastChunks:
+    """The chunks read last, by `wire.chunk_key`: as many as a tick may still refer to, not all of an hour."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, ActionChunk] = OrderedDict()
+        self._newest_ns: dict[str, int] = {}
+
+    def add(self, chunk: ActionChunk | Refused) -> None:
+        """Remember one chunk, forget the oldest of too many."""
+        if isinstance(chunk, Refused):
+            return
+        self._kept[chunk_key(chunk)] = chunk
+        self._newest_ns[chunk.source] = max(chunk.t_obs_ns, self._newest_ns.get(chunk.source, chunk.t_obs_ns))
+        if len(self._kept) > CHUNKS_KEPT:
+            self._kept.popitem(last=False)
+
+    def find(self, key: str) -> ActionChunk:
+        """The chunk `key` names. Raises _NotYet when it is not among them."""
+        if key not in self._kept:
+            raise _NotYet(key)
+        return self._kept[key]
+
+    def newer_than(self, key: str) -> bool:
+        """True when a chunk of the same source with a later observation was read."""
+        return self._newest_ns.get(key.rpartition("@")[0], observed_ns(key)) > observed_ns(key)
+
+
+class _NotYet(Exception):
+    """A tick refers to a chunk that was not read, or not yet."""
 
 
 class _ChunkLost(Exception):

@@ -101,7 +101,8 @@ def step_value(message: Any, t_ns: int, chunk_of: Callable[[str], ActionChunk] |
     if len(message.status) != 1:
         raise ContractError(f"/arm/verdict: found {len(message.status)} statuses, allowed 1")
     try:
-        fields = {pair.key: json.loads(pair.value) for pair in message.status[0].values}
+        pairs = message.status[0].values
+        fields = dict(zip([p.key for p in pairs], json.loads(f"[{','.join([p.value for p in pairs])}]"), strict=True))
         cause = tuple(Reason(r) for r in fields["mode_cause"])
         return Step(t_ns, fields["lateness_ns"], _inputs_value(fields, chunk_of), _verdict_value(fields), cause)
     except (KeyError, ValueError, TypeError) as error:

@@ -3,6 +3,7 @@
 The log holds what arrived in each tick by value (chunks by reference), so this runs the very function that moved the arm.
 """
 
+import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from robot_stack.data.log_reader import EpisodeLog
 from robot_stack.data.wire_step import sentence
 from robot_stack.errors import DataError, ReplayMismatch
 from robot_stack.interfaces import Safety
-from robot_stack.types import INPUTS, Mode, Reason, Step
+from robot_stack.types import INPUTS, JointCommand, Mode, Reason, SafetyVerdict, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,18 +146,20 @@ class _Tally:
 
     def add(self, tick: _Tick, dt_ns: int) -> None:
         recorded, replayed = tick.recorded, tick.replayed
-        self.reasons.update({r.value for r in _reasons(recorded)})
+        self.reasons.update(reason.value for reason in reasons(recorded))
         self.decisions[recorded.verdict.decision.value] += 1
         self.modes[recorded.verdict.mode.value] += 1
         self.gaps += tick.gap_ns > 1.5 * dt_ns
-        found = difference((recorded.verdict, recorded.mode_cause), (replayed.verdict, replayed.mode_cause), "")
+        found = unlike(recorded, replayed)
         if found is not None and not tick.warm:
             self.warm_up += 1
             return
         self.ticks += 1
         self.equal += found is None
-        self.changed += recorded.verdict.decision is not replayed.verdict.decision or _reasons(recorded) != _reasons(replayed)
-        if found is not None and self.first is None:
+        if found is None:
+            return
+        self.changed += recorded.verdict.decision is not replayed.verdict.decision or reasons(recorded) != reasons(replayed)
+        if self.first is None:
             field = found.replace("[0].", "verdict.", 1).replace("[1]", "mode_cause", 1)
             self.first = Mismatch(tick.index, tick.t_s, field, sentence(recorded), sentence(replayed))
 
@@ -165,5 +168,38 @@ class _Tally:
         return Report(log, self.ticks, self.equal, self.warm_up, self.gaps, self.first, self.changed, *counts)
 
 
-def _reasons(step: Step) -> frozenset[Reason]:
+def unlike(recorded: Step, replayed: Step) -> str | None:
+    """Where the verdicts or mode causes of two ticks differ first, bit by bit; None: nowhere."""
+    if recorded.mode_cause == replayed.mode_cause and _same_bits(recorded.verdict, replayed.verdict):
+        return None
+    return difference((recorded.verdict, recorded.mode_cause), (replayed.verdict, replayed.mode_cause), "")
+
+
+def _same_bits(one: SafetyVerdict, other: SafetyVerdict) -> bool:
+    """A quick look that spares nearly every tick the long comparison: True only where that would find nothing."""
+    return (
+        one.mode is other.mode
+        and one.decision is other.decision
+        and one.t_ns == other.t_ns
+        and one.solver == other.solver
+        and [(v.reason, v.index) for v in one.violations] == [(v.reason, v.index) for v in other.violations]
+        and _bits(one) == _bits(other)
+        and _command_bits(one.command) == _command_bits(other.command)
+        and _command_bits(one.proposed) == _command_bits(other.proposed)
+    )
+
+
+def _bits(verdict: SafetyVerdict) -> bytes:
+    amounts = [v.amount for v in verdict.violations]
+    return struct.pack(f"<{3 + len(amounts)}d", verdict.slack, verdict.margin, verdict.barrier, *amounts)
+
+
+def _command_bits(command: JointCommand | None) -> tuple[int, bytes, bytes | None] | None:
+    if command is None:
+        return None
+    return command.t_ns, command.q.tobytes(), None if command.qd is None else command.qd.tobytes()
+
+
+def reasons(step: Step) -> frozenset[Reason]:
+    """Every reason code of a tick: of its verdict and of its mode."""
     return frozenset([v.reason for v in step.verdict.violations] + list(step.mode_cause))
