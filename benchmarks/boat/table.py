@@ -63,6 +63,7 @@ def filters(lessons: Lessons, policy: BoatPolicy, level: float) -> list[Method]:
         behind("V-OCBF", policy, vocbf, model, Row()),
         behind("V-OCBF, recovery", policy, vocbf, model, lead),
         behind("V-OCBF calibrated", policy, vocbf, model, Row(level=level, recovery=RECOVERY)),
+        behind("V-OCBF, 2 cm more", policy, vocbf, model, Row(level=level + 0.02, recovery=RECOVERY)),
         behind("V-OCBF, alpha 10", policy, vocbf, model, Row(alpha=10.0)),
         behind("V-OCBF as published", policy, lessons.as_published, model, Row()),
         behind("CCBF", policy, lessons.ccbf, model, Row()),

@@ -65,7 +65,7 @@ def test_a_certified_level_fails_more_often_than_promised_no_more_often_than_sta
     found = np.array(
         [certified_level(levels, bernoulli(lambda x: 0.2 * (1 - x), 400, rng), epsilon, 0.9)[0] for _ in range(1500)]
     )
-    assert np.mean(0.2 * (1 - found) > epsilon) <= 0.1 + 0.02
+    assert np.mean(0.2 * (1 - found) > epsilon) <= 0.1 + 0.04
     assert np.median(found) < 0.95, "and it is of some use"
 
 
