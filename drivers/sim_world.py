@@ -1,6 +1,7 @@
 """The simulated cell in lock-step: MuJoCo physics, two rendered cameras, a task, a movable obstacle, faults on demand."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 os.environ.setdefault("MUJOCO_GL", "egl")
@@ -9,6 +10,7 @@ import mujoco
 import numpy as np
 
 from drivers.clearance import sphere_clearance
+from drivers.dynamics import Change, DelayLine, ModelDynamics
 from drivers.faults import CameraFaults, Fault, FaultKind, noisy
 from drivers.mjcf import TIMESTEP_NS, build_mjcf
 from robot_stack.clock import NS_PER_S, nanoseconds
@@ -44,7 +46,7 @@ class Truth:
 class SimWorld:
     """A World. Time starts at `t_ns` and never runs backwards, over resets neither. Use it from one thread only."""
 
-    def __init__(self, spec: RobotSpec, task: TaskSettings, t_ns: int = 0) -> None:
+    def __init__(self, spec: RobotSpec, task: TaskSettings, t_ns: int = 0, changes: Sequence[Change] = ()) -> None:
         self.spec, self.task = spec, task
         self.cameras = tuple(c.name for c in spec.cameras)
         self._model = mujoco.MjModel.from_xml_string(build_mjcf(spec, task))
@@ -57,8 +59,9 @@ class SimWorld:
         self._mocap = {name: self._model.body(name).mocapid[0] for name in ("goal", "obstacle")}
         self._cube = {name: self._model.joint(name).qposadr[0] for name in ("cube", "decoy")}
         self._mirror = [(j, self._model.joint(f"{spec.joint_names[j]}_mirror").qposadr[0]) for j in self._grippers]
+        self._dynamics, self._ctrl = ModelDynamics(self._model), np.zeros(self._model.nu)
         self._t_ns = t_ns
-        self.reset(0)
+        self.change(changes)
 
     @property
     def t_ns(self) -> int:
@@ -84,7 +87,14 @@ class SimWorld:
         self._place_objects(rng)
         self._obstacle_target, self._obstacle_step = self.obstacle_home, 0.0
         self._hold(q)
+        self._data.ctrl[:] = self._ctrl
+        self._line = DelayLine(self._delay, self._ctrl) if self._delay > 0.0 else None
         mujoco.mj_forward(self._model, self._data)
+
+    def change(self, changes: Sequence[Change]) -> None:
+        """Drives as modelled but for `changes`, and back to the start of seed 0. Raises ConfigError for a joint without a drive."""
+        self._delay = self._dynamics.change(changes) * NS_PER_S / TIMESTEP_NS
+        self.reset(0)
 
     def _start(self, rng: np.random.Generator) -> Array:
         jitter = rng.uniform(-1.0, 1.0, len(self.spec.joints)) * self.task.home_jitter
@@ -109,8 +119,17 @@ class SimWorld:
             raise ConfigError(f"advance: found dt_ns={dt_ns}, allowed a multiple >= 0 of the physics step, {TIMESTEP_NS} ns")
         self._watch_commands()
         self._move_obstacle(dt_ns)
-        mujoco.mj_step(self._model, self._data, steps)
+        self._step(steps)
         self._t_ns += dt_ns
+
+    def _step(self, steps: int) -> None:
+        if self._line is None:
+            self._data.ctrl[:] = self._ctrl
+            mujoco.mj_step(self._model, self._data, steps)
+            return
+        for _ in range(steps):
+            self._data.ctrl[:] = self._line.through(self._ctrl)
+            mujoco.mj_step(self._model, self._data)
 
     def skip(self, dt_ns: int) -> None:
         """Let the clock run on without physics: what a real-time world does with time the computer did not give it."""
@@ -124,12 +143,12 @@ class SimWorld:
         check_command(command, self.spec)
         if np.abs(command.q - self._q()).max() >= _FOLLOWING_MAX:
             return
-        self._data.ctrl[0::2] = command.q
-        self._data.ctrl[1::2] = 0.0 if command.qd is None else command.qd
+        self._ctrl[0::2] = command.q
+        self._ctrl[1::2] = 0.0 if command.qd is None else command.qd
         self._commanded_ns: int | None = self._t_ns
 
     def _hold(self, q: Array) -> None:
-        self._data.ctrl[0::2], self._data.ctrl[1::2] = q, 0.0
+        self._ctrl[0::2], self._ctrl[1::2] = q, 0.0
         self._commanded_ns = None
 
     def _watch_commands(self) -> None:
