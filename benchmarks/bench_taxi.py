@@ -2,7 +2,7 @@
 
 Unit: tube volume, % of [-11, 11] m x +-32 degrees from which the vision controller leaves the runway in 8 s, one sample a test
 condition drawn like those the monitor was calibrated for; against perfect state feedback, and against the controller trained on
-with the failures that were mined. `extra`: the rest, one key a question. Drawings and what was trained: runs/taxi. What X-Plane
+with the failures that were mined. `extra`: the rest, one key a question. Drawings, and what was trained and is kept: runs/taxi. What X-Plane
 needs is in ../shared and is left out, with the reason, where that is absent.
 """
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] = (), sizes: Sizes = FULL, runs: Path = RUNS, 
         _scene_study(xplane_scene(shared, sizes.pictures, sizes.steps), fine, sizes, runs, extra)
     else:
         _say(extra, "xplane", f"skipped: no networks at {shared} (set ROBOT_STACK_SHARED)")
-    _say(extra, "cpu_s", round(time.process_time() - begin))
+    _say(extra, "cpu_s_of_this_run", round(time.process_time() - begin))
     print(f"drawings: {runs}/*.png")
     against = {"ideal": [ideal["grid_%"]], "after mined": figures.volumes(after["mined"]["known"])}
     return Result("taxi", "%", figures.volumes(tests["known"]), against, extra)

@@ -90,20 +90,29 @@ def backward_tube(grid: StateGrid, drift: Array, margin: Array, horizon_s: float
                 f"backward_tube: found {name} of shape {value.shape}, finite: {bool(np.isfinite(value).all())}; "
                 f"allowed finite {shape}, one row a node of the grid"
             )
-    hj, dynamics = _solver()
+    hj, dynamics, settings = _solver()
     box = hj.sets.Box(np.array(grid.lower), np.array(grid.upper))
     lattice = hj.Grid.from_lattice_parameters_and_boundary_conditions(box, grid.shape)
     nodes = np.concatenate([grid.nodes, drift, spread], axis=1).reshape(*grid.shape, 3 * dimensions)
     lattice = lattice.replace(states=nodes.astype(np.float32))
-    settings = hj.SolverSettings.with_accuracy("high", hamiltonian_postprocessor=hj.solver.backwards_reachable_tube)
-    start = margin.reshape(grid.shape).astype(np.float32)
+    scale = float(np.abs(margin).max()) or 1.0
+    start = (margin / scale).reshape(grid.shape).astype(np.float32)
     found = hj.step(settings, dynamics, lattice, 0.0, start, -float(horizon_s), progress_bar=False)
-    return np.asarray(found, dtype=np.float64).reshape(-1)
+    value = scale * np.asarray(found, dtype=np.float64).reshape(-1)
+    if not np.isfinite(value).all():
+        raise ContractError(
+            "backward_tube: the solver diverged, allowed a drift it can follow; next: a finer grid or a smoother drift"
+        )
+    return value
 
 
 @lru_cache(maxsize=1)
-def _solver() -> tuple[Any, Any]:
-    """The package, and dynamics that read x, f_cl and s off the node itself: a new closed loop needs no new compilation."""
+def _solver() -> tuple[Any, Any, Any]:
+    """The package, dynamics that read x, f_cl and s off the node itself (a new closed loop needs no new compilation), settings.
+
+    The equation is homogeneous in V, so V is solved for in units of max |l| and kept at -1 or more: where paths leave the grid
+    its edge is extrapolated, and deep in the tube V would grow until it is no number. {V <= 0} does not feel the floor.
+    """
     try:
         import hj_reachability as hj
         import jax.numpy as jnp
@@ -125,7 +134,12 @@ def _solver() -> tuple[Any, Any]:
             _, f, s = jnp.split(node, 3)
             return jnp.abs(f) + s
 
-    return hj, Tabulated()
+    settings = hj.SolverSettings.with_accuracy(
+        "high",
+        hamiltonian_postprocessor=hj.solver.backwards_reachable_tube,
+        value_postprocessor=lambda time, value: jnp.maximum(value, -1.0),
+    )
+    return hj, Tabulated(), settings
 
 
 def simulated_tube(states: Array, drift: Drift, margin: Margin, horizon_s: float, dt: float = 0.02) -> Array:

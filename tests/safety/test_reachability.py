@@ -78,6 +78,14 @@ def test_the_solver_finds_the_ideal_taxis_tube_and_agrees_with_simulation() -> N
     assert np.abs(value - truth).max() < 0.06
 
 
+def test_paths_that_leave_the_grid_fast_and_for_long_do_not_make_the_tube_diverge() -> None:
+    solver()
+    grid = taxi_grid(101)
+    spinning = np.stack([5.0 * np.sin(grid.nodes[:, 1]), 0.6 * np.sign(grid.nodes[:, 1])], axis=1)
+    value = backward_tube(grid, spinning, on_runway(grid.nodes), 60.0)
+    assert volume(value) > 0.95 and value.min() >= -10.0 - 1e-6
+
+
 def test_the_solver_finds_the_stopping_distance_of_a_brake() -> None:
     solver()
     grid = StateGrid((-6.0, -0.5), (2.0, 3.0), (101, 101))
