@@ -6,8 +6,8 @@ slowed as a whole (same path) to the speed and acceleration limits. Then, for th
 PASS    u_ref keeps everything.
 LIMIT   slowed, as long as at least `slow_min` of u_ref is left: to the pace at which the arm can stop before the chunk leads
         out (`safety.look_ahead`), and to the largest s with ``u_brake + s (u_ref - u_brake)`` keeping every row (closed form);
-        else projected: the nearest velocity that keeps every row (QP). An arm that was projected, or held, in the last tick is
-        slowed again only from `AGAIN` times `slow_min` on, and looks ahead again one tick later: the grades do not chatter.
+        else projected: the nearest velocity that keeps every row (QP). An arm that was projected, or held, in the last tick stays
+        so until u_ref itself keeps every row, and looks ahead again one tick later: the grades do not chatter.
         A joint whose measured torque is beyond its limit may only be relieved: its command goes back to where it is.
 HOLD    there is no wish, it or a torque is not finite, joints are stale, tracking is lost, or the QP failed: brake on the way it
         is going. Blocked, the command walks back to where the arm is.
@@ -199,9 +199,8 @@ class Filter:
             violations += (Violation(Reason.SLOWED, 1.0 - left),) if left < 1.0 else ()
             return Answer(u, Decision.LIMIT if violations else Decision.PASS, violations)
         violations += tuple(Violation(scene.rows.what[i][0], float(short[i]), scene.rows.what[i][1]) for i in broken)
-        if (answer := self._ways.slow(u, wished, pushed, motion.braked, scene.rows, violations)) is not None:
-            return answer
-        return self._ways.aside(full, motion.braked, motion.box, scene.rows, violations)
+        answer = None if pushed else self._ways.slow(u, wished, motion.braked, scene.rows, violations)
+        return answer or self._ways.aside(full, motion.braked, motion.box, scene.rows, violations)
 
     def _rests(self, wish: JointCommand, motion: Motion) -> bool:
         """True for a wish to rest where braking now would end, as near as a fallback knows that place."""

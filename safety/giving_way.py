@@ -10,9 +10,6 @@ from safety import qp
 from safety.constraints import Rows
 from safety.limits import Box
 
-AGAIN = 2.0
-"""Times the least pace that must be left before an arm that was pushed aside follows its path again."""
-
 
 class Answer(NamedTuple):
     """The velocity `u` (J,) and what was done to get it."""
@@ -41,9 +38,7 @@ class GivingWay:
         length2 = float(wished @ wished)
         return min(max(float(u @ wished) / length2, 0.0), 1.0) if length2 > 1e-18 else 1.0
 
-    def slow(
-        self, u: Array, wished: Array, pushed: bool, braked: Array, rows: Rows, violations: tuple[Violation, ...]
-    ) -> Answer | None:
+    def slow(self, u: Array, wished: Array, braked: Array, rows: Rows, violations: tuple[Violation, ...]) -> Answer | None:
         """`u` (J,) slowed until it keeps the `rows`; None where that can't be, or too little of `wished` (J,) would be left."""
         A, b = self._arm_rows(rows, u)
         start = braked[self._arm]
@@ -53,7 +48,7 @@ class GivingWay:
             return None
         answer = self._answer(u, found, Decision.LIMIT, violations)
         left = self.left(answer.u, wished)
-        if left < self._least * (AGAIN if pushed else 1.0):
+        if left < self._least:
             return None
         return answer._replace(violations=(*violations, Violation(Reason.SLOWED, 1.0 - left)))
 
