@@ -2,8 +2,8 @@
 
 Unit: tube volume, % of [-11, 11] m x +-32 degrees from which the vision controller leaves the runway in 8 s, one sample a test
 condition drawn like those the monitor was calibrated for; against perfect state feedback, and against the controller trained on
-with the failures that were mined. `extra`: the rest, one key a question. Drawings, and what was trained and is kept: runs/taxi. What X-Plane
-needs is in ../shared and is left out, with the reason, where that is absent.
+with the failures that were mined. `extra`: the rest, one key a question. Drawings, and what was trained and is kept: runs/taxi.
+What X-Plane needs is in ../shared and is left out, with the reason, where that is absent.
 """
 
 import os
