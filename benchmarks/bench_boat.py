@@ -6,6 +6,11 @@ One log of a million transitions; everything is learned from it offline, on one 
   filter; `blind`: one that makes for the goal and never saw a rock), from states the method itself certifies (`own`) and from
   the same states of the exact safe set for all (`common`; `spare`: 5 cm inside it);
 * the level delta calibrated for several epsilon, against fresh rollouts (`promises`).
+
+The expectile, the length of a decision and `recovery` were chosen with the exact value in view (expectiles of 0.7 and 0.9 give
+away 19 % and 3 % of the safe set, 0.99 calls 15 % of the doomed states safe), so the exact set is no held-out test of them; the
+rollouts of `own` and `promises` are fresh. "As published": a row a step, 0.99 a step, expectile 0.9, our optimiser and labels.
+
 Figure: mean distance to the goal over an episode (m, the task's cost) of calibrated V-OCBF, paired with each other method.
 """
 
