@@ -1,9 +1,9 @@
 """What each protection buys and costs: the same seeds with each on and off, in lock-step, with what `robot-stack demo` learned.
 
-Unit: simulated seconds of an episode; cameras at 15 Hz, as often as the monitor looks. Latencies of decisions are drawn from those
-in the demo's live logs. Every outcome is kept in `runs/bench/protections-<hash of all it came from>`, so an interrupted run goes on
-where it was. A cell runs all `SEEDS` seeds unless, from `LEAST` on, its success differs from that of the policy alone beyond doubt
-(`robot_stack.replay.sequential`).
+Unit: simulated seconds of an episode; cameras at 15 Hz, as often as the monitor looks. Latencies of decisions are drawn from
+those in the demo's live logs. Every outcome is kept in `runs/bench/protections-<hash of all it came from>`, so an interrupted
+run goes on where it was. A cell runs all `SEEDS` seeds unless, from `LEAST` on, its success differs from that of the policy
+alone beyond doubt (`robot_stack.replay.sequential`).
 """
 
 import json

@@ -15,7 +15,13 @@ from robot_stack.types import Mode
 pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
 pytest.importorskip("drivers.sim_world", reason="needs the simulated world (extra `sim`)")
 
-PATIENT = ("safety.joints_stale_s=0.5", "safety.joints_lost_s=1", "safety.hazards_stale_s=3", "safety.monitor_silent_s=3", "safety.teleop_silent_s=3")
+PATIENT = (
+    "safety.joints_stale_s=0.5",
+    "safety.joints_lost_s=1",
+    "safety.hazards_stale_s=3",
+    "safety.monitor_silent_s=3",
+    "safety.teleop_silent_s=3",
+)
 """Another process of a busy test machine may be late by that much."""
 
 

@@ -73,8 +73,8 @@ def _table(command: DemoCommand, bundle: Path, views: Sequence[EpisodeView]) -> 
     seeds = range(FIRST_TABLE_SEED, FIRST_TABLE_SEED + command.demo.table_seeds)
     robot = load_robot(command.robot)
     setup = Setup(robot, command.task, command.safety, command.monitor, command.detector, rates, command.robot)
-    trial = Trial(setup, bundle)
-    return list(cells(run_table(trial, [Condition(name, name) for name in (*live.SCENARIOS, "intruder")], seeds, command.demo.processes)))
+    conditions = [Condition(name, name) for name in (*live.SCENARIOS, "intruder")]
+    return list(cells(run_table(Trial(setup, bundle), conditions, seeds, command.demo.processes)))
 
 
 def _trainings(learned: Learned) -> list[Training]:
