@@ -117,7 +117,7 @@ class Adversary:
     def _tick(self, inputs: TickInputs, record: Record, follows: bool = True) -> None:
         self.state, step = control_step(self.state, inputs, self.now_ns, 0, self.safety)
         command = step.verdict.command
-        if follows and step.verdict.mode is Mode.DISARMED and np.abs(command.q - record.q[-1]).max() > 0.1:
+        if follows and step.verdict.mode is Mode.DISARMED and not self._integrated(step, record.q[-1]):
             follows = False  # somebody moved the disarmed arm: the command must be where it was measured
             record.false_moves += not self._where_measured(step)
         record.q.append(command.q)
@@ -126,6 +126,11 @@ class Adversary:
         record.seen["mode " + step.verdict.mode.value] += 1
         record.seen["decision " + step.verdict.decision.value] += 1
         record.seen["solver " + step.verdict.solver] += 1
+
+    def _integrated(self, step: Step, last: Array) -> bool:
+        """True when the command is one tick further than the `last` one (J,)."""
+        command = step.verdict.command
+        return command.qd is not None and bool(np.abs(command.q - last - command.qd * self.spec.dt_ns * 1e-9).max() <= 1e-12)
 
     def _where_measured(self, step: Step) -> bool:
         """True when a disarmed arm is commanded to where it is measured, moving on as it does for this tick."""
