@@ -107,6 +107,7 @@ def test_starts_are_clear_of_rocks_and_near_one() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_at_one_row_a_step_the_published_settings_call_more_doomed_states_safe(lessons: Lessons) -> None:
     h = BOAT.margin(lessons.exact.grid.states)
     log = collect(BOAT, 1_000_000, seed=0)
