@@ -1,4 +1,4 @@
-"""Any Gymnasium environment as a world in lock-step: it moves when stepped, starts from a given simulator state, says what it sees.
+"""Any Gymnasium environment as a world in lock-step: it moves when stepped, starts from a given state, says what it sees.
 
 With MuJoCo underneath (`env.unwrapped.model`) its drives can be changed as in `drivers.dynamics`, and a state can be set; other
 environments start from a seed only. An action is held until the next one; the time limit of the environment is left out.
@@ -27,7 +27,7 @@ class GymWorld:
 
         if plugin:
             gymnasium.register_envs(importlib.import_module(plugin))
-        mode = {"render_mode": "rgb_array"} if render else {}
+        mode: Any = {"render_mode": "rgb_array"} if render else {}
         try:
             self._env: Any = gymnasium.make(environment, disable_env_checker=True, **mode, **options).unwrapped
         except gymnasium.error.Error as error:

@@ -92,7 +92,7 @@ class SimWorld:
         mujoco.mj_forward(self._model, self._data)
 
     def change(self, changes: Sequence[Change]) -> None:
-        """Drives as modelled but for `changes`, and back to the start of seed 0. Raises ConfigError for a joint without a drive."""
+        """Drives as modelled but for `changes`, and back to the start of seed 0. Raises ConfigError (a joint without a drive)."""
         self._delay = self._dynamics.change(changes) * NS_PER_S / TIMESTEP_NS
         self.reset(0)
 

@@ -21,6 +21,9 @@ EXIT_ERROR, EXIT_MISMATCH, EXIT_INTERRUPTED = 2, 3, 130
 EXTRAS = {
     "rclpy": "source the setup file of a ROS 2, or `make setup` (extra `ros`)",
     "mujoco": "pip install 'robot_stack[sim]'",
+    "gymnasium": "pip install 'robot_stack[adroit]'",
+    "gymnasium_robotics": "pip install 'robot_stack[adroit]'",
+    "h5py": "pip install 'robot_stack[adroit]' (or [robomimic])",
     "onnxruntime": "pip install 'robot_stack[cpu]' or 'robot_stack[gpu]'",
 } | {name: "pip install 'robot_stack[train]'" for name in ("torch", "onnx", "onnxscript", "pyarrow", "av", "matplotlib", "scipy")}
 """Where a library that a command needs, and is not there, comes from."""
@@ -136,6 +139,13 @@ def _replay(settings: "commands.ReplayCommand") -> int:
     return 0
 
 
+def _resim(settings: "commands.ResimCommand") -> int:
+    from robot_stack.resim import resimulate
+
+    print(resimulate(settings))
+    return 0
+
+
 def _report(settings: "commands.ReportCommand") -> int:
     from robot_stack.verify import report
 
@@ -208,6 +218,13 @@ COMMANDS = {
         "robot-stack replay log=runs/teleop\n"
         "robot-stack replay dataset=../shared/data/g1_bottle bundle=runs/g1_bundle out=runs/g1_replay",
         _replay,
+    ),
+    "resim": Command(
+        "ResimCommand",
+        "log",
+        "play recorded commands again in the simulator, open loop: divergence, success, and drives that fit the log better",
+        "robot-stack resim log=runs/teleop identify=true\nrobot-stack resim dataset=../shared/data/adroit_door out=runs/adroit",
+        _resim,
     ),
     "report": Command(
         "ReportCommand",

@@ -87,6 +87,26 @@ class ReplayCommand:
 
 
 @dataclass(frozen=True)
+class ResimCommand:
+    """Play what was recorded again in a simulator, open loop: a `log` (or a folder of them), or a robomimic `dataset`.
+
+    `as_seen`: a demonstration begins where its first observation shows, not where its recorded state says. `limit` > 0: only
+    the first so many. `identify` delay, gains, damping and friction on all but the last `holdout`, in that many `evaluations`.
+    `pictures` of the first camera are compared with the simulated ones (a log does not hold where objects are).
+    """
+
+    log: str = ""
+    dataset: str = ""
+    as_seen: bool = True
+    limit: int = 0
+    pictures: int = 3
+    identify: bool = False
+    holdout: int = 1
+    evaluations: int = 12
+    out: str = "runs/resim"
+
+
+@dataclass(frozen=True)
 class ReportCommand:
     """Write one HTML report of the episode logs in the folder `log`."""
 

@@ -45,7 +45,7 @@ class Divergence:
     @property
     def t_s(self) -> Array:
         """Seconds since the recording began, (n,)."""
-        return self.recorded.t_s - self.recorded.t_s[0]
+        return np.asarray(self.recorded.t_s - self.recorded.t_s[0])
 
     @property
     def rms(self) -> float:

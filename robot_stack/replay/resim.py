@@ -14,7 +14,7 @@ from drivers.dynamics import Change
 from drivers.mjcf import TIMESTEP_NS
 from drivers.scenario import SCENARIOS, Scenario, drive
 from drivers.sim_world import SimWorld
-from robot_stack.clock import seconds
+from robot_stack.clock import nanoseconds, seconds
 from robot_stack.config import plain
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import TaskSettings
@@ -72,12 +72,13 @@ def arm_recording(log: EpisodeLog, pictures: int = 0) -> ArmRecording:
     )
 
 
-def resimulate_arm(recording: ArmRecording, world: SimWorld) -> Motion:
+def resimulate_arm(recording: ArmRecording, world: SimWorld, lead_s: float = 0.0) -> Motion:
     """Play the recorded commands in `world` from the recorded start; joints and success as they come out there.
 
-    Success is what the world says at the end. A command takes effect at the next physics step, as in a world without delay.
+    Success is what the world says at the end. A command takes effect at the physics step its stamp falls into, `lead_s` earlier
+    where the stamps of commands and of joints are of clocks that differ: with a delay of as much in the drives nothing changes.
     """
-    return _play(recording, world, ())[0]
+    return _play(recording, world, (), nanoseconds(lead_s))[0]
 
 
 def world_of(recording: ArmRecording, changes: Sequence[Change] = ()) -> SimWorld:
@@ -90,16 +91,18 @@ def picture_gap(recording: ArmRecording, world: SimWorld) -> list[float]:
 
     The log of a robot holds no true place of any object: the picture is what tells whether they went where they had gone.
     """
-    shown = _play(recording, world, recording.pictures)[1]
+    shown = _play(recording, world, recording.pictures, 0)[1]
     gaps = [np.abs(a.rgb.astype(int) - b.rgb) > GREY for a, b in zip(recording.pictures, shown, strict=True)]
     return [float(gap.mean()) for gap in gaps]
 
 
-def _play(recording: ArmRecording, world: SimWorld, pictures: Sequence[CameraFrame]) -> tuple[Motion, list[CameraFrame]]:
+def _play(
+    recording: ArmRecording, world: SimWorld, pictures: Sequence[CameraFrame], lead_ns: int
+) -> tuple[Motion, list[CameraFrame]]:
     world.reset(recording.seed)
     events: list[tuple[int, int, Any]] = [(state.t_ns, 0, state) for state in recording.joints]
     events += [(frame.t_ns, 1, frame) for frame in pictures]
-    events += [(command.t_ns, 2, command) for command in recording.commands]
+    events += [(command.t_ns - lead_ns, 2, command) for command in recording.commands]
     events.sort(key=lambda event: event[:2])
     offset_ns = world.t_ns - min(recording.joints[0].t_ns, events[0][0])
     q, shown = [], []
@@ -119,7 +122,7 @@ def _play(recording: ArmRecording, world: SimWorld, pictures: Sequence[CameraFra
 
 
 def _seed(log: EpisodeLog) -> int:
-    """The seed of the world's start: in the label of a lock-step log; of a live one, that of the run plus the episode's number."""
+    """The seed of the world's start: in the label of a lock-step log; of a live one, the run's plus its number."""
     settings = log.metadata.settings
     label, run = settings.get("label", {}), settings.get("settings", {})
     if isinstance(label, Mapping) and "seed" in label:
@@ -145,5 +148,5 @@ def _some_pictures(log: EpisodeLog, spec: RobotSpec, count: int) -> tuple[Camera
         return ()
     topic = f"/{spec.cameras[0].name}/image"
     frames = [value for _, _, value in log.iterate({topic}) if isinstance(value, CameraFrame)]
-    rows = np.unique(np.linspace(0, len(frames) - 1, count).round().astype(int)) if frames else []
-    return tuple(frames[i] for i in rows)
+    rows = {round(row) for row in np.linspace(0, len(frames) - 1, count)} if frames else set()
+    return tuple(frames[i] for i in sorted(rows))

@@ -1,0 +1,115 @@
+"""Re-simulation of demonstrations recorded in a Gymnasium environment: the actions, open loop, from the recorded start.
+
+Both sides are read the same way, from what the environment shows (`Layout`), so that any environment serves whose observation
+is a vector with joints or places in it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from drivers.gym_world import GymWorld
+from robot_stack.clock import seconds
+from robot_stack.data.robomimic import Demonstration, DemonstrationFile
+from robot_stack.errors import DataError
+from robot_stack.replay.divergence import Motion
+from robot_stack.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things are in the observation `key` of the demonstrations: columns of joints, first of three columns of places.
+
+    `goal`: column -> the value it must reach at some time (both empty: the environment alone tells success).
+    """
+
+    key: str
+    joints: Mapping[str, int]
+    places: Mapping[str, int]
+    goal: str = ""
+    goal_value: float = 0.0
+
+
+def layout_of(environment: str, world: GymWorld, demonstrations: DemonstrationFile) -> Layout:
+    """How the environment's observation is read: AdroitHandDoor by its joints, any other column by column."""
+    if environment.startswith("AdroitHandDoor"):
+        hand = {name: i for i, name in enumerate(world.joint_names[1:-2])}
+        door = {"latch": 27, "door_hinge": 28}
+        return Layout("state", hand | door, {"palm": 29, "handle": 32}, goal="door_hinge", goal_value=1.35)
+    first = demonstrations.demonstrations[0].observations
+    key = max(first, key=lambda name: first[name].size)
+    return Layout(key, {f"observation {i}": i for i in range(first[key].shape[1])}, {})
+
+
+def world_of(demonstrations: DemonstrationFile, render: bool = False) -> GymWorld:
+    """The world the demonstrations were recorded in, as today's packages have it. Raises ConfigError when there is none."""
+    plugin = "gymnasium_robotics" if "robotics" in demonstrations.env_type else ""
+    return GymWorld(demonstrations.environment, plugin, render, **demonstrations.options)
+
+
+def recorded_motion(demonstration: Demonstration, layout: Layout, dt_s: float) -> Motion:
+    """What the demonstration shows: row i is what was seen before action i. Raises DataError when it has no such observation."""
+    if layout.key not in demonstration.observations:
+        raise DataError(f"{demonstration.name}: found observations {sorted(demonstration.observations)}, allowed {layout.key}")
+    return _motion(demonstration.name, np.asarray(demonstration.observations[layout.key], dtype=float), layout, dt_s, None)
+
+
+def resimulate(demonstration: Demonstration, world: GymWorld, layout: Layout, rows: int | None = None) -> Motion:
+    """Play the first `rows` (None: all) recorded actions in `world` from the recorded state of the simulator."""
+    world.start(demonstration.initial_state)
+    seen = []
+    for action in demonstration.actions[:rows]:
+        seen.append(world.observation)
+        world.act(action)
+        world.advance(world.dt_ns)
+    return _motion(demonstration.name, np.array(seen), layout, seconds(world.dt_ns), world.success)
+
+
+def started_as_seen(demonstration: Demonstration, world: GymWorld, layout: Layout) -> Demonstration:
+    """The demonstration with the start that its first observation shows, for recordings whose state is not what was seen.
+
+    Joints that are seen are put where they were seen. Those that are not (Adroit's ARTz) are moved until the first place is
+    where it was seen, p(q) = p(q_0) + J (q - q_0), by least squares. Speeds stay as recorded.
+    """
+    seen = np.asarray(demonstration.observations[layout.key], dtype=float)
+    state = {name: value.copy() for name, value in demonstration.initial_state.items()}
+    names = world.joint_names
+    for name, column in layout.joints.items():
+        state["qpos"][names.index(name)] = seen[0, column]
+    hidden = [i for i, name in enumerate(names) if name not in layout.joints]
+    if hidden and layout.places:
+        _place_hidden(state, hidden, world, next(iter(layout.places.values())), seen[0])
+    return replace(demonstration, initial_state=state)
+
+
+def _place_hidden(state: dict[str, Array], hidden: list[int], world: GymWorld, column: int, seen: Array) -> None:
+    here = _place_at(state, world, column)
+    step, columns = 1e-3, []
+    for joint in hidden:
+        moved = {name: value.copy() for name, value in state.items()}
+        moved["qpos"][joint] += step
+        columns.append((_place_at(moved, world, column) - here) / step)
+    solved = np.linalg.lstsq(np.array(columns).T, seen[column : column + 3] - here, rcond=1e-6)[0]
+    state["qpos"][hidden] += solved
+
+
+def _place_at(state: dict[str, Array], world: GymWorld, column: int) -> Array:
+    world.start(state)
+    return np.array(world.observation[column : column + 3])
+
+
+def _motion(name: str, seen: Array, layout: Layout, dt_s: float, success: bool | None) -> Motion:
+    reached: dict[str, float] = {}
+    if layout.goal:
+        reached[layout.goal] = float(seen[:, layout.joints[layout.goal]].max())
+        success = reached[layout.goal] >= layout.goal_value if success is None else success
+    return Motion(
+        name=name,
+        t_s=np.asarray(np.arange(len(seen)) * dt_s, dtype=np.float64),
+        joint_names=tuple(layout.joints),
+        q=seen[:, list(layout.joints.values())],
+        places={place: seen[:, column : column + 3] for place, column in layout.places.items()},
+        success=success,
+        reached=reached,
+    )
