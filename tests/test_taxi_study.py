@@ -103,6 +103,7 @@ def test_the_real_tinytaxinet_loses_more_of_the_runway_than_the_ideal_law() -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_whole_study_in_small_answers_every_question(tmp_path: Path) -> None:
     pytest.importorskip("hj_reachability", reason="needs the extra: pip install 'robot_stack[reachability]'")
     from benchmarks.bench_taxi import main

@@ -29,6 +29,7 @@ def draw_tubes(tubes: Mapping[str, Array], ideal: Array, path: Path) -> None:
         m = round(len(ideal) ** 0.5)
         px, th = tube_grid(m).nodes.T.reshape(2, m, m)
         axis.contour(px, np.degrees(th), ideal.reshape(m, m), levels=[0.0], colors="black", linewidths=1.0)
+        axis.tick_params(labelbottom=True)
         axis.set_title(f"{name}: {100 * np.mean(value <= 0):.1f} %", fontsize=9)
     for axis in axes[-1]:
         axis.set_xlabel("crosstrack error, m")
