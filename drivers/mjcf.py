@@ -19,7 +19,8 @@ TIMESTEP_NS = 2_000_000
 """Physics step, ns."""
 
 YELLOW, VIOLET, GREEN, RED = "1 .88 0 1", ".6 .2 .9 1", ".05 .75 .15 1", ".9 .03 .05 1"
-_TABLE, _WALL, _LINK, _FINGER = ".42 .50 .60 1", ".20 .22 .28 1", ".88 .88 .90 1", ".10 .14 .55 1"
+TABLE_RGB = (0.42, 0.50, 0.60)
+_WALL, _LINK, _FINGER = ".20 .22 .28 1", ".88 .88 .90 1", ".10 .14 .55 1"
 _DENSITY = 350.0
 _SERVO = {"revolute": (1500.0, 60.0, 0.1, 150.0), "prismatic": (1500.0, 60.0, 0.2, 15.0)}
 _GHOST: dict[str, str] = {"contype": "0", "conaffinity": "0"}
@@ -56,7 +57,16 @@ def _looks(root: Element, spec: RobotSpec) -> None:
 def _cell(world: Element, task: TaskSettings) -> None:
     _add(world, "light", pos="0.3 0 2", dir="0 0 -1", diffuse=".3 .3 .3", specular="0 0 0", castshadow="false")
     _add(world, "geom", name="floor", type="plane", pos="0 0 -.4", size="3 3 .1", rgba=_WALL, **_GHOST)
-    _add(world, "geom", name="table", type="box", pos=".25 0 -.02", size=".5 .5 .02", rgba=_TABLE, friction=".6 .005 .0001")
+    _add(
+        world,
+        "geom",
+        name="table",
+        type="box",
+        pos=".25 0 -.02",
+        size=".5 .5 .02",
+        rgba=_numbers([*TABLE_RGB, 1.0]),
+        friction=".6 .005 .0001",
+    )
     half = _numbers([task.cube_size / 2] * 3)
     for name, rgba in (("cube", YELLOW), ("decoy", VIOLET)):
         body = _add(world, "body", name=name, pos=f".3 .1 {task.cube_size / 2}")

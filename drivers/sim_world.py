@@ -96,6 +96,10 @@ class SimWorld:
         self._delay = self._dynamics.change(changes) * NS_PER_S / TIMESTEP_NS
         self.reset(0)
 
+    def paint_table(self, rgb: tuple[float, float, float]) -> None:
+        """Give the table that colour (0..1), for good."""
+        self._model.geom("table").rgba[:3] = rgb
+
     def _start(self, rng: np.random.Generator) -> Array:
         jitter = rng.uniform(-1.0, 1.0, len(self.spec.joints)) * self.task.home_jitter
         jitter[self._grippers] = 0.0

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from drivers.dynamics import Change
+from drivers.mjcf import TABLE_RGB
 from drivers.scripted import ScriptedTeleoperator
 from drivers.sim_world import SimWorld
 from policies.onnx_policy import OnnxPolicy
@@ -25,6 +27,8 @@ class Setup:
     """One robot in its cell, and how it is protected. `monitor` None: nobody watches the images.
 
     `robot_file`: the name or path `spec` came from, by which a log of it is replayed ("": a shipped robot, by its name).
+    What the world is like and the robot does not know (`replay.perturb`): `world` the robot as it is there (None: as `spec`),
+    `changes` of its drives, `table_rgb` (0..1).
     """
 
     spec: RobotSpec
@@ -34,6 +38,9 @@ class Setup:
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     rates: Rates = field(default_factory=Rates)
     robot_file: str = ""
+    world: RobotSpec | None = None
+    changes: tuple[Change, ...] = ()
+    table_rgb: tuple[float, float, float] = TABLE_RGB
 
 
 def teleoperated(setup: Setup, seed: int, clumsy: bool = False) -> Crew:
@@ -50,8 +57,10 @@ def autonomous(setup: Setup, bundle: Path, candidates: int = 0, noise_seed: int 
 
 
 def _crew(setup: Setup) -> Crew:
+    world = SimWorld(setup.world or setup.spec, setup.task, changes=setup.changes)
+    world.paint_table(setup.table_rgb)
     return Crew(
-        world=SimWorld(setup.spec, setup.task),
+        world=world,
         safety=SafetyLayer(setup.spec, setup.safety),
         fallback=BrakeAndRetreat(setup.spec, setup.safety),
         detector=Detector(setup.spec, setup.detector),
@@ -68,7 +77,13 @@ def recording(path: Path, setup: Setup, scenario: str, label: Mapping[str, Any])
         joint_names=setup.spec.joint_names,
         instruction=setup.task.instruction,
         scenario=scenario,
-        settings={"safety": setup.safety, "task": setup.task, "detector": setup.detector, "label": dict(label)},
+        settings={
+            "safety": setup.safety,
+            "monitor": setup.monitor,
+            "task": setup.task,
+            "detector": setup.detector,
+            "label": dict(label),
+        },
     )
     with LogWriter(path, metadata) as writer:
         yield writer.write_value

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from drivers.scenario import SCENARIOS
 from robot_stack.replay.crew import Setup, autonomous
 from robot_stack.replay.lockstep import Episode, Outcome
+from robot_stack.replay.perturb import UNPERTURBED, Perturbation, perturbed
 
 NEVER_S = 3600.0
 
@@ -36,11 +37,13 @@ VARIANTS = (
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One column of the table: what happens (`drivers.scenario`), and how much longer each decision takes than measured, s."""
+    """One column of the table: what happens (`drivers.scenario`), how much longer each decision takes than measured (s), and
+    what in the world is otherwise."""
 
     name: str
     scenario: str
     delay_s: float = 0.0
+    perturbation: Perturbation = UNPERTURBED
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +111,9 @@ def run_job(job: Job) -> Outcome:
     latency_s = tuple(s + job.condition.delay_s for s in setup.rates.policy_latency_s)
     rates = replace(setup.rates, policy_latency_s=latency_s)
     setup = replace(setup, safety=safety, monitor=setup.monitor if variant.monitor else None, rates=rates)
+    setup, scenario = perturbed(job.condition.perturbation, setup, SCENARIOS[job.condition.scenario], job.seed)
     crew = autonomous(setup, job.trial.bundle, candidates=0 if variant.selector else 1, noise_seed=job.seed)
-    return Episode(crew, SCENARIOS[job.condition.scenario], job.seed).run()
+    return Episode(crew, scenario, job.seed).run()
 
 
 def run_table(trial: Trial, conditions: Sequence[Condition], seeds: Sequence[int], processes: int) -> list[tuple[Job, Outcome]]:
