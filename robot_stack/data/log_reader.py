@@ -92,7 +92,9 @@ class EpisodeLog:
         except _ChunkLost:
             return
 
-    def _ready(self, waiting: "deque[RawMessage]", chunks: "_LastChunks", before_ns: int | None) -> Iterator[tuple[str, int, Any]]:
+    def _ready(
+        self, waiting: "deque[RawMessage]", chunks: "_LastChunks", before_ns: int | None
+    ) -> Iterator[tuple[str, int, Any]]:
         """What need not wait any more. A tick recorded before `before_ns` (None: any) has waited long enough for its chunk."""
         while waiting:
             try:

@@ -39,6 +39,12 @@ def sentence(step: Step) -> str:
     return f"{verdict.mode.value}{because}: {verdict.decision.value}" + (f" ({', '.join(reasons)})" if reasons else "")
 
 
+def verdict_text(step: Step) -> str:
+    """Every bit of what was decided in a tick (verdict and mode causes) as one line of JSON: equal texts, equal bits."""
+    fields = _verdict_fields(step.verdict) | {"mode_cause": [r.value for r in step.mode_cause]}
+    return json.dumps(fields, separators=(",", ":"))
+
+
 def step_message(step: Step, make: Callable[..., Any], header: Any, chunk_key: Callable[[ActionChunk], str]) -> Any:
     """A diagnostic_msgs/DiagnosticArray of one status with the whole of `step`."""
     fields = {**_inputs_fields(step.inputs, chunk_key), **_verdict_fields(step.verdict)}

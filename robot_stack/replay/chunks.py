@@ -10,7 +10,7 @@ from robot_stack.data.log_reader import EpisodeLog
 from robot_stack.data.wire import ChoiceNote
 from robot_stack.errors import DataError, ReplayMismatch
 from robot_stack.interfaces import Policy
-from robot_stack.types import ActionChunk, CameraFrame, JointState, Observation
+from robot_stack.types import ActionChunk, CameraFrame, Choice, JointState, Observation
 
 CHUNK, CHOICE, JOINTS = "/policy/chunk", "/policy/choice", "/joint_states"
 
@@ -64,21 +64,30 @@ def replay_chunks(log: EpisodeLog, policy: Policy, tolerance: float = 1e-3, limi
     The policy must be built as it was on the robot (bundle, N, noise seed). `limit`: at most so many chunks, spread evenly.
     Raises DataError when the log cannot be read, PolicyError when the policy refuses an observation.
     """
+    errors, skipped = [], 0
+    begin = next((raw.t_ns for raw in log.messages()), 0)
+    for chunk, note, choice in decide_again(log, policy, limit):
+        if choice is None:
+            skipped += 1
+            continue
+        errors.append(ChunkError(seconds(chunk.t_obs_ns - begin), _error(chunk, choice.chunk), note.winner, choice.winner))
+    return ChunkReport(log.name, tuple(errors), skipped, tolerance)
+
+
+def decide_again(
+    log: EpisodeLog, policy: Policy, limit: int | None = None
+) -> Iterator[tuple[ActionChunk, ChoiceNote, Choice | None]]:
+    """Each recorded chunk of a policy, its note, and what `policy` decides on the same observation (None: it is not all there).
+
+    Raises as `replay_chunks` does.
+    """
     decisions = _decisions(log)
     if limit is not None and len(decisions) > limit:
         decisions = [decisions[i] for i in np.linspace(0, len(decisions) - 1, limit).round().astype(int)]
     needed = {(name, t) for _, note in decisions for name, t in note.seen.items()}
     inputs = _inputs(log, policy, needed)
-    errors, skipped = [], 0
-    begin = next((raw.t_ns for raw in log.messages()), 0)
     for (chunk, note), observation in _shown(decisions, inputs, policy, log.metadata.instruction):
-        if observation is None:
-            skipped += 1
-            continue
-        choice = policy.decide(observation)
-        error = _error(chunk, choice.chunk)
-        errors.append(ChunkError(seconds(chunk.t_obs_ns - begin), error, note.winner, choice.winner))
-    return ChunkReport(log.name, tuple(errors), skipped, tolerance)
+        yield chunk, note, None if observation is None else policy.decide(observation)
 
 
 def _error(recorded: ActionChunk, replayed: ActionChunk) -> float:

@@ -14,6 +14,9 @@ from math import comb
 
 from robot_stack.errors import ContractError
 
+BETS = 20
+"""How many bets `not_worse` mixes, from next to nothing to everything."""
+
 
 def evidence(wins: int, losses: int) -> float:
     """E of `wins` and `losses` among discordant pairs; 1 when there is none."""
@@ -31,3 +34,17 @@ def decided(one: Sequence[bool], other: Sequence[bool], alpha: float = 0.05) -> 
     wins = sum(a and not b for a, b in zip(one, other, strict=True))
     losses = sum(b and not a for a, b in zip(one, other, strict=True))
     return evidence(wins, losses) >= 1.0 / alpha
+
+
+def not_worse(one: Sequence[bool], other: Sequence[bool], margin: float) -> float:
+    """Evidence (an e-value) that the success of `one` is less than `margin` (0..1) below that of `other`, on the same seeds.
+
+    With x = one - other in {-1, 0, 1} the hypothesis "at least `margin` worse" is E[x] <= -margin, under which every
+    prod(1 + l (x + margin)), 0 <= l <= 1, is a supermartingale of mean at most 1 (betting: Waudby-Smith and Ramdas, JRSS B
+    2024), and so is their mean over l. Like `evidence` it may be looked at after every pair; at 1 / alpha it is decided.
+    """
+    bets = [(i + 0.5) / BETS for i in range(BETS)]
+    wealth = [1.0] * BETS
+    for a, b in zip(one, other, strict=True):
+        wealth = [w * (1.0 + bet * (int(a) - int(b) + margin)) for w, bet in zip(wealth, bets, strict=True)]
+    return sum(wealth) / BETS

@@ -5,7 +5,7 @@ The log holds what arrived in each tick by value (chunks by reference), so this 
 
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from robot_stack.clock import seconds
@@ -17,7 +17,8 @@ from robot_stack.data.log_reader import EpisodeLog
 from robot_stack.data.wire_step import sentence
 from robot_stack.errors import DataError, ReplayMismatch
 from robot_stack.interfaces import Safety
-from robot_stack.types import INPUTS, JointCommand, Mode, Reason, SafetyVerdict, Step
+from robot_stack.replay.accept import Accepted, accepted, digest
+from robot_stack.types import INPUTS, JointCommand, Mode, Reason, SafetyVerdict, Step, TickInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Report:
     """One log replayed. `ticks` compared, `equal` of them bit-equal, `warm_up` before them that began before the recording.
 
     `reasons`, `decisions` and `modes` count ticks in the recording; `changed` counts ticks whose decision or reasons differ now.
+    `accepted` of the equal ones equal not the recording but the reference that was accepted since (`replay.accept`).
     """
 
     log: str
@@ -51,6 +53,7 @@ class Report:
     reasons: Mapping[str, int] = field(default_factory=dict)
     decisions: Mapping[str, int] = field(default_factory=dict)
     modes: Mapping[str, int] = field(default_factory=dict)
+    accepted: int = 0
 
     @property
     def ok(self) -> bool:
@@ -77,8 +80,8 @@ def replay_verdicts(log: EpisodeLog, safety: Safety) -> Report:
     Differences do not add up: each tick is replayed from the command that was really sent before it, as on the robot.
     Raises DataError when the log begins while the arm was armed, or cannot be read.
     """
-    tally = _Tally()
-    for tick in _ticks(log, safety):
+    tally = _Tally(accepted(log.path.parent))
+    for tick in ticks(log, safety):
         tally.add(tick, safety.dt_ns)
     return tally.report(log.name)
 
@@ -101,7 +104,9 @@ def safety_of(log: EpisodeLog) -> Safety:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tick:
+class Tick:
+    """One tick as recorded and as it comes out now. `warm`: each input has been seen once, so that both know the same."""
+
     index: int
     t_s: float
     gap_ns: int
@@ -110,7 +115,11 @@ class _Tick:
     warm: bool
 
 
-def _ticks(log: EpisodeLog, safety: Safety) -> Iterator[_Tick]:
+def ticks(log: EpisodeLog, safety: Safety, change: Callable[[TickInputs], TickInputs] | None = None) -> Iterator[Tick]:
+    """Each tick of `log` through `control_step` with `safety`, from the command that was really sent before it.
+
+    `change` makes other inputs of what arrived. Raises DataError when the log begins while the arm was armed.
+    """
     state, missing, begin, last = ControlState(), set(INPUTS), None, None
     for index, recorded in enumerate(log.steps()):
         if begin is None:
@@ -118,10 +127,11 @@ def _ticks(log: EpisodeLog, safety: Safety) -> Iterator[_Tick]:
             _expect_disarmed(log, recorded)
             if recorded.inputs.joints is None:  # arm_node was running before: it went on from its command before this one
                 state = replace(state, commanded=recorded.verdict.command)
-        after, replayed = control_step(state, recorded.inputs, recorded.t_ns, recorded.lateness_ns, safety)
+        inputs = recorded.inputs if change is None else change(recorded.inputs)
+        after, replayed = control_step(state, inputs, recorded.t_ns, recorded.lateness_ns, safety)
         gap_ns = recorded.t_ns - last if last is not None else 0
         last = recorded.t_ns
-        yield _Tick(index, seconds(recorded.t_ns - begin), gap_ns, recorded, replayed, not missing)
+        yield Tick(index, seconds(recorded.t_ns - begin), gap_ns, recorded, replayed, not missing)
         missing = {name for name in missing if getattr(recorded.inputs, name) is None}
         if recorded.verdict.mode is not Mode.DISARMED or recorded.inputs.request is not None:
             missing = set()
@@ -137,14 +147,16 @@ def _expect_disarmed(log: EpisodeLog, first: Step) -> None:
 class _Tally:
     """Counts while the ticks go by."""
 
-    def __init__(self) -> None:
+    def __init__(self, meant: Accepted) -> None:
+        self._meant = meant
+        self.accepted = 0
         self.ticks = self.equal = self.warm_up = self.gaps = self.changed = 0
         self.first: Mismatch | None = None
         self.reasons: Counter[str] = Counter()
         self.decisions: Counter[str] = Counter()
         self.modes: Counter[str] = Counter()
 
-    def add(self, tick: _Tick, dt_ns: int) -> None:
+    def add(self, tick: Tick, dt_ns: int) -> None:
         recorded, replayed = tick.recorded, tick.replayed
         self.reasons.update(reason.value for reason in reasons(recorded))
         self.decisions[recorded.verdict.decision.value] += 1
@@ -155,6 +167,9 @@ class _Tally:
             self.warm_up += 1
             return
         self.ticks += 1
+        if (meant := self._meant.ticks.get(tick.index)) is not None:
+            found = None if digest(replayed) == meant[0] else found or f"[0].accepted: {meant[1]}"
+            self.accepted += found is None
         self.equal += found is None
         if found is None:
             return
@@ -165,7 +180,7 @@ class _Tally:
 
     def report(self, log: str) -> Report:
         counts = [dict(c.most_common()) for c in (self.reasons, self.decisions, self.modes)]
-        return Report(log, self.ticks, self.equal, self.warm_up, self.gaps, self.first, self.changed, *counts)
+        return Report(log, self.ticks, self.equal, self.warm_up, self.gaps, self.first, self.changed, *counts, self.accepted)
 
 
 def unlike(recorded: Step, replayed: Step) -> str | None:
