@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from robot_stack.config.commands import RecordCommand, RunCommand
 from robot_stack.config.robot_file import load_robot
 from robot_stack.errors import ConfigError, RobotStackError
@@ -15,6 +17,9 @@ from robot_stack.types import Mode, Request, Step
 POLL_S = 0.05
 REST_S = 3.0
 """The longest the arm may take from being disarmed or stopped to standing still."""
+
+IN_PLACE = 0.2
+"""rad (m of a gripper): a joint that is commanded no further from where it is measured follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ def _episode(graph: Graph, request: Request, scenario: str, number: int) -> Ende
     graph.reset()
     if graph.run.world:
         graph.director.reset(settings.seed + number, scenario, begin=False)
+        graph.wait_for(_in_place, REST_S, "the command where the arm was put")
     log = graph.start_log(graph.directory / f"{number:03d}_{scenario}", scenario)
     try:
         mode = graph.arm(request).verdict.mode
@@ -86,6 +92,12 @@ def _to_rest(graph: Graph) -> None:
 def _at_rest(step: Step) -> bool:
     """No joint is asked to move."""
     return step.verdict.command.qd is not None and not step.verdict.command.qd.any()
+
+
+def _in_place(step: Step) -> bool:
+    """The command has come to where the arm is: a world that is reset puts it elsewhere at once."""
+    joints = step.inputs.joints
+    return joints is not None and float(np.abs(joints.q - step.verdict.command.q).max()) < IN_PLACE
 
 
 def _mode(graph: Graph) -> Mode:

@@ -10,7 +10,7 @@ LIMIT   slowed, as long as at least `slow_min` of u_ref is left: to the pace at 
         so until u_ref itself keeps every row, and looks ahead again one tick later: the grades do not chatter.
         A joint whose measured torque is beyond its limit may only be relieved: its command goes back to where it is.
 HOLD    there is no wish, it or a torque is not finite, joints are stale, tracking is lost, or the QP failed: brake on the way it
-        is going. Blocked, the command walks back to where the arm is.
+        is going. Blocked, or moved by hand while disarmed, the command walks back to where the arm is.
         Where no velocity keeps every row (a hazard came closer than the arm can accelerate away in one tick) it takes the
         one that misses the soft rows least, or, where the hard ones contradict each other too, all of them, if that is less
         than braking would miss: from rest, braking could never become a retreat. The slack of the verdict says how much.
@@ -52,8 +52,6 @@ from safety.constraints import Constraints, Scene
 from safety.fallback import NEAR
 from safety.giving_way import Answer, GivingWay
 from safety.limits import Box, JointLimits
-
-_STILL = {Mode.STOP: Reason.STOPPED, Mode.DISARMED: Reason.DISARMED}
 
 
 class Motion(NamedTuple):
@@ -100,11 +98,10 @@ class Filter:
         return self._verdict(answer, motion, wish, situation.mode, scene, now_ns)
 
     def _motion(self, situation: Situation) -> Motion:
-        """Go on from the last command; from the measured state at the first tick, or when somebody moved the disarmed arm."""
+        """Go on from the last command; from the measured state at the first tick."""
         last, joints = situation.commanded, situation.joints
         measured = joints if joints is not None and usable(joints, self._num_joints) else None
-        moved = measured is not None and last is not None and situation.mode is Mode.DISARMED and self._lost(last.q, measured)
-        if last is not None and not moved:
+        if last is not None:
             q, v = last.q, last.qd if last.qd is not None else np.zeros(self._num_joints)
         elif measured is not None:
             q, v = self._limits.settle(measured.q, measured.qd)
@@ -121,8 +118,10 @@ class Filter:
         self, wish: JointCommand | None, situation: Situation, motion: Motion, unknown: bool, now_ns: int
     ) -> tuple[Violation, ...]:
         """Why `wish` is not followed at all (`unknown`: the hazards are not numbers); empty: it is graded."""
-        if situation.mode in _STILL:
-            return (Violation(_STILL[situation.mode]),)
+        if situation.mode is Mode.DISARMED:
+            return (Violation(Reason.DISARMED), *self._strained(situation.joints, motion))
+        if situation.mode is Mode.STOP:
+            return (Violation(Reason.STOPPED),)
         if situation.mode is Mode.FALLBACK and fallback_silent(situation, now_ns, self._settings):
             return (Violation(Reason.FALLBACK_SILENT),)
         if joints_stale(situation, now_ns, self._settings):

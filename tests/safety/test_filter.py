@@ -245,10 +245,18 @@ def test_an_arm_that_is_blocked_holds_and_the_command_comes_back_to_it() -> None
     assert np.abs(q - blocked)[:6].max() <= SETTINGS.tracking_limit
 
 
-def test_a_disarmed_arm_that_was_moved_by_hand_is_commanded_to_where_it_is() -> None:
+def test_a_disarmed_arm_that_was_moved_by_hand_or_seems_to_be_is_commanded_to_where_it_is_within_all_limits() -> None:
     moved = HOME - np.eye(7)[0] * 0.5
-    state = replace(_at(mode=Mode.DISARMED), joints=JointState(NOW, moved, np.zeros(7)))
-    np.testing.assert_array_equal(FILTER.check(None, state, NOW).command.q, moved)
+    q, v = HOME, np.zeros(7)
+    for i in range(200):
+        state = replace(_at(q=q, v=v, mode=Mode.DISARMED), joints=JointState(NOW, moved, np.zeros(7)))
+        verdict = FILTER.check(None, state, NOW)
+        assert verdict.decision is Decision.HOLD
+        if i == 0:
+            assert _why(verdict) == {Reason.DISARMED, Reason.TRACKING}
+        assert (np.abs(verdict.command.qd - v) <= SPEC.qdd_max * DT * (1 + 1e-6)).all()
+        q, v = verdict.command.q, verdict.command.qd
+    assert np.abs(q - moved).max() <= SETTINGS.tracking_limit and not v.any()
 
 
 def test_the_first_command_is_where_the_arm_is() -> None:
