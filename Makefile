@@ -34,6 +34,7 @@ comma := ,
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(ROS)-$(subst $(comma),-,$(EXTRAS))
 PACKAGES := robot_stack policies safety drivers
+GUARDS := filter grades look_ahead keep_out limits braking layer arbitration qp barrier fallback
 ROS_TESTS := tests/data/test_wire_rclpy.py tests/nodes tests/faults tests/launch
 
 # A Python of another virtual environment may have left its marks; every start below finds its own libraries again.
@@ -42,7 +43,7 @@ unexport PYTHONHOME
 export MUJOCO_GL ?= egl
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
-.PHONY: setup demo test test-kilted test-all lint bench clean
+.PHONY: setup demo test test-kilted test-all lint coverage mutation bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -81,6 +82,13 @@ test-kilted:
 .PHONY: test-ros
 test-ros: setup
 	$(PY) -m pytest $(ROS_TESTS)
+
+# What stands between a wish and a motor: every line and branch run, every small change noticed.
+coverage: setup
+	$(PY) -m pytest -q $(addprefix tests/safety/test_,$(addsuffix .py,$(GUARDS))) --cov
+
+mutation: setup
+	$(PY) tests/mutation.py
 
 bench: setup
 	$(PY) -m robot_stack bench $(BENCH)
