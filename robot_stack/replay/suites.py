@@ -51,7 +51,7 @@ SUITES["all"] = (
 
 
 def suite(name: str) -> tuple[Condition, ...]:
-    """The conditions of the suite called `name`, or the scenario of that name alone. Raises ConfigError with the names there are."""
+    """The conditions of the suite, or the scenario, of that `name`. Raises ConfigError with the names there are."""
     if name in SUITES:
         return SUITES[name]
     if name in SCENARIOS:
