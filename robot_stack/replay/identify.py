@@ -60,7 +60,7 @@ class Unknown:
     def value(self, share: float) -> float:
         """The inverse of `share`."""
         if self._added:
-            return self.low + (share - 1.0) * (self.high - self.low)
+            return float(self.low + (share - 1.0) * (self.high - self.low))
         return float(self.low * (self.high / self.low) ** (share - 1.0))
 
 
