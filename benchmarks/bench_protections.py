@@ -1,4 +1,4 @@
-"""What each protection buys and costs: the same seeds with each on and off, in lock-step, with what `robot-stack demo` learned.
+"""What each protection buys and costs: the same seeds with each on and off, in lock-step, with what `robot-stack demo` learns.
 
 Unit: simulated seconds of an episode; cameras at 15 Hz, as often as the monitor looks. Latencies of decisions are drawn from
 those in the demo's live logs. Every outcome is kept in `runs/bench/protections-<hash of all it came from>`, so an interrupted
@@ -30,6 +30,8 @@ from robot_stack.replay.protections import VARIANTS, Cell, Condition, Job, Trial
 from robot_stack.replay.sequential import decided
 from robot_stack.types import Mode
 
+LONGER = ("train.steps=5000",)
+"""The demo has ten minutes; here its policy may learn for twice as long, so that it is the protections that make the difference."""
 SEEDS = range(1_000, 1_100)
 ROUND, LEAST = 10, 30
 CONDITIONS = (
@@ -118,7 +120,7 @@ def figures(table: Iterable[Cell]) -> dict[str, object]:
 
 def main(arguments: Sequence[str] = ()) -> Result:
     """The table; learns first what the demo would learn, unless that is there."""
-    command = load(DemoCommand)
+    command = load(DemoCommand, LONGER)
     learned = School(command).learn()
     command = protected(command, learned)
     rates = Rates(camera_hz=15.0, policy_latency_s=measured_latencies(Path(command.demo.root) / "live"))

@@ -10,7 +10,7 @@ from robot_stack.errors import DataError
 
 PICTURES = Path("runs/cache")
 """Decoded videos are kept here, keyed by the bytes they came from."""
-FEATURE_SAMPLES = 2000
+FEATURE_SAMPLES = 1500
 """About so many recorded samples are searched for features of the selector."""
 
 

@@ -266,7 +266,7 @@ class DemoSettings:
     close_calls: int = 24
     camera_hz: float = 10.0
     processes: int = 2
-    table_seeds: int = 5
+    table_seeds: int = 4
     seed: int = 0
 
 
