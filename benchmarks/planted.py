@@ -75,7 +75,9 @@ def swapped_cameras(model: ModelProto, manifest: Manifest) -> Manifest:
 
 def wrong_statistics(model: ModelProto, manifest: Manifest) -> Manifest:
     """Mean and std of the joints from a dataset with the joints in another order, in the graph and in the manifest."""
-    found = {name: list(np.roll(values, 1)) for name, values in manifest.statistics.items() if name in ("joint_mean", "joint_std")}
+    found = {
+        name: list(np.roll(values, 1)) for name, values in manifest.statistics.items() if name in ("joint_mean", "joint_std")
+    }
     for tensor in model.graph.initializer:
         for name, values in found.items():
             if tensor.name.endswith(name):
@@ -114,7 +116,7 @@ def half_precision_overflow(model: ModelProto, manifest: Manifest) -> Manifest:
     node = next(n for n in model.graph.node if n.op_type == "Gemm" and any("encoder.fuse.0.weight" in i for i in n.input))
     made = node.output[0]
     node.output[0] = f"{made}_single"
-    scale = _constant(model, "planted_scale", np.array(2.0**14, np.float32))
+    scale = _constant(model, "planted_scale", np.array(1e4, np.float32))
     where = list(model.graph.node).index(node) + 1
     nodes = [
         helper.make_node("Mul", [f"{made}_single", scale], [f"{made}_large"]),
@@ -156,11 +158,16 @@ def another_seed(seed: int) -> Edit:
 
     def edit(model: ModelProto, manifest: Manifest) -> Manifest:
         signs = np.random.default_rng(seed).choice([-1.0, 1.0], (manifest.rows, len(manifest.joint_names))).astype(np.float32)
-        _insert_after_input(model, "noise", helper.make_node("Mul", ["noise", _constant(model, "noise_signs", signs)], ["noise_new"]))
+        _insert_after_input(
+            model, "noise", helper.make_node("Mul", ["noise", _constant(model, "noise_signs", signs)], ["noise_new"])
+        )
         return manifest
 
     return edit
 
+
+WORSE = 0.5
+"""Of the weights' spread: about 10 points of success on the simulated arm, as `bench regressions` measures it."""
 
 FAULTS = (
     Planted("swapped camera order", "camera_order", swapped_cameras),
@@ -171,5 +178,5 @@ FAULTS = (
     Planted("stale-frame bug", "stale_frames", stale_frames),
     Planted("filter disabled", "let_through", config="safety.use_filter=false"),
     Planted("threshold off by one", "reacts_later", config="monitor.frozen_frames=4"),
-    Planted("a policy 10 points worse", "success_lower", worse_by(0.0)),
+    Planted("a policy 10 points worse", "success_lower", worse_by(WORSE)),
 )

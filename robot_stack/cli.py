@@ -41,7 +41,7 @@ class Command:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 well, 1 `doctor` found a fault, 2 a clear error, 3 a replay differs, 130 interrupted."""
+    """Exit code: 0 well, 1 `doctor` found a fault, 2 a clear error, 3 a difference or rejection, 4 a bundle held, 130 Ctrl-C."""
     asked = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -146,6 +146,14 @@ def _resim(settings: "commands.ResimCommand") -> int:
     return 0
 
 
+def _validate(settings: "commands.ValidateCommand") -> int:
+    from robot_stack.validate import validate
+
+    text, code = validate(settings)
+    print(text)
+    return code
+
+
 def _report(settings: "commands.ReportCommand") -> int:
     from robot_stack.verify import report
 
@@ -216,6 +224,7 @@ COMMANDS = {
         "log",
         "replay logs (verdicts must be bit-equal), or a dataset through a bundle (chunk error)",
         "robot-stack replay log=runs/teleop\n"
+        "robot-stack replay log=runs/teleop config=safety.keep_out_margin=0.05\n"
         "robot-stack replay dataset=../shared/data/g1_bottle bundle=runs/g1_bundle out=runs/g1_replay",
         _replay,
     ),
@@ -225,6 +234,14 @@ COMMANDS = {
         "play recorded commands again in the simulator, open loop: divergence, success, and drives that fit the log better",
         "robot-stack resim log=runs/teleop identify=true\nrobot-stack resim dataset=../shared/data/adroit_door out=runs/adroit",
         _resim,
+    ),
+    "validate": Command(
+        "ValidateCommand",
+        "bundle",
+        "may this bundle replace that one? replay, re-simulate, measure: promote (0), reject (3) or hold (4)",
+        "robot-stack validate runs/bundle against=runs/bundle0 logs=runs/teleop suite=[nominal,intruder]\n"
+        "robot-stack validate runs/bundle0 against=runs/bundle0 logs=runs/teleop config=safety.keep_out_margin=0.05",
+        _validate,
     ),
     "report": Command(
         "ReportCommand",

@@ -1,21 +1,37 @@
 """`robot-stack replay` and `report`: what was recorded, against today's code."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robot_stack.config.commands import ReplayCommand, ReportCommand
 from robot_stack.data.log_reader import EpisodeLog, read_log
 from robot_stack.errors import ConfigError, DataError, ReplayMismatch
 from robot_stack.learn import load_episodes, log_folders
-from robot_stack.replay.verdicts import Report, replay_verdicts, safety_of
+from robot_stack.replay.accept import accept
+from robot_stack.replay.behaviour import Other, StepDiff, behaviour, other_of
+from robot_stack.replay.chunks import replay_chunks
+from robot_stack.replay.verdicts import Report, replay_verdicts, safety_of, ticks, unlike
+
+if TYPE_CHECKING:
+    from policies.onnx_policy import OnnxPolicy
 
 
 def replay(command: ReplayCommand) -> str:
-    """What came out, as text. Raises ReplayMismatch when a verdict, or with `bundle` a chunk, differs from the recorded one."""
+    """What came out, as text. Raises ReplayMismatch when a verdict, or with `bundle` a chunk, differs from the recorded one.
+
+    With `config` a difference is the answer, not an error; with `accept` verdicts that differ become references.
+    """
+    if command.accept and (command.config or command.bundle or not command.log):
+        raise ConfigError("accept: found config, bundle or no log beside it; allowed with log= alone: today's code as recorded")
+    if command.log and command.accept:
+        return "\n".join(_accept(path, command.accept) for path in _logs(Path(command.log)))
+    if command.log and command.config:
+        return "\n".join(_differences(command, _logs(Path(command.log))))
     if command.log:
-        return _replay_logs(Path(command.log), command.bundle)
+        return _replay_logs(command)
     if command.dataset and command.bundle:
         return _replay_dataset(command)
     raise ConfigError("replay: found neither log nor dataset and bundle; next: robot-stack replay log=FOLDER")
@@ -28,11 +44,50 @@ def report(command: ReportCommand) -> Path:
     return report_on_logs(_logs(Path(command.log)), Path(command.out))
 
 
-def _replay_logs(folder: Path, bundle: str) -> str:
-    found = [line for path in _logs(folder) for line in _replayed(read_log(path), bundle)]
+def _accept(path: Path, reason: str) -> str:
+    """Make today's verdicts on the log at `path` its references; a log that replays as it should is left alone."""
+    log = read_log(path)
+    safety = safety_of(log)
+    if replay_verdicts(log, safety).ok:
+        return f"{log.name}: nothing to accept, its verdicts replay as they should"
+    new = {t.index: t.replayed for t in ticks(log, safety) if t.warm and unlike(t.recorded, t.replayed) is not None}
+    file = accept(log.path.parent, reason, new)
+    summary = behaviour(log, Other(safety))
+    replay_verdicts(log, safety).require()
+    return f"{summary}\naccepted: {file}; commit it with the change"
+
+
+def _differences(command: ReplayCommand, logs: Sequence[Path]) -> Iterator[str]:
+    """A summary of each log through `command.config` and `command.bundle`; ticks that differ go to `out`/behaviour.jsonl."""
+    out = Path(command.out)
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "behaviour.jsonl").open("w", encoding="utf-8") as file:
+        for path in logs:
+            log = read_log(path)
+
+            def write(diff: StepDiff, name: str = log.name) -> None:
+                file.write(json.dumps({"log": name, **diff.plain()}) + "\n")
+
+            policy = _policy(log, command.bundle) if command.bundle else None
+            yield str(behaviour(log, other_of(log, command.config, policy), write))
+    yield f"written: {out / 'behaviour.jsonl'}"
+
+
+def _policy(log: EpisodeLog, bundle: str) -> "OnnxPolicy":
+    """The policy of `bundle` with as many candidates as on the robot that recorded `log`."""
+    from policies.onnx_policy import OnnxPolicy
+
+    candidates = log.metadata.settings.get("settings", {}).get("candidates", 0)
+    return OnnxPolicy(bundle, candidates, joint_names=log.metadata.joint_names)
+
+
+def _replay_logs(command: ReplayCommand) -> str:
+    logs = _logs(Path(command.log))
+    found = [line for path in logs for line in _replayed(read_log(path), command.bundle)]
     text = "\n".join(said for _, said in found)
     if not all(same for same, _ in found):
-        raise ReplayMismatch(f"{sum(not same for same, _ in found)} of {len(found)} replays differ\n{text}")
+        other = "".join(f"\n{said}" for said in _differences(command, logs)) if command.bundle else ""
+        raise ReplayMismatch(f"{sum(not same for same, _ in found)} of {len(found)} replays differ\n{text}{other}")
     return text
 
 
@@ -41,11 +96,7 @@ def _replayed(log: EpisodeLog, bundle: str) -> Iterator[tuple[bool, str]]:
     verdicts = replay_verdicts(log, safety_of(log))
     yield verdicts.ok, _verdict_line(verdicts, log.complete)
     if bundle:
-        from policies.onnx_policy import OnnxPolicy
-        from robot_stack.replay.chunks import replay_chunks
-
-        candidates = log.metadata.settings.get("settings", {}).get("candidates", 0)
-        chunks = replay_chunks(log, OnnxPolicy(bundle, candidates, joint_names=log.metadata.joint_names))
+        chunks = replay_chunks(log, _policy(log, bundle))
         worst = f"worst {chunks.worst:.1e} rad, allowed {chunks.tolerance:.0e}"
         yield chunks.ok, f"{chunks.log}: {len(chunks.chunks)} chunks decided again, {chunks.skipped} skipped, {worst}"
 
@@ -54,7 +105,8 @@ def _verdict_line(one: Report, complete: bool) -> str:
     modes = ", ".join(f"{mode} {count}" for mode, count in one.modes.items())
     result = "bit-equal" if one.ok else f"DIFFERENT: {one.first or 'no tick to compare'}"
     cut = "" if complete else "; the log was not closed: what its recorder had not yet written is lost"
-    return f"{one.log}: {one.equal} of {one.ticks} verdicts {result} (ticks: {modes or 'none'}){cut}"
+    meant = f", {one.accepted} of them as accepted since" if one.accepted else ""
+    return f"{one.log}: {one.equal} of {one.ticks} verdicts {result}{meant} (ticks: {modes or 'none'}){cut}"
 
 
 def _logs(folder: Path) -> list[Path]:

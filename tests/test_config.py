@@ -17,7 +17,7 @@ ALL = [kind for name, kind in vars(commands).items() if name.endswith("Command")
 
 def needed(kind: type) -> list[str]:
     """Overrides for the keys a command cannot do without."""
-    return [f"{key}=x" for key in ("bundle", "dataset", "checkpoint", "log") if key in keys_of(kind)]
+    return [f"{key}=x" for key in ("bundle", "dataset", "checkpoint", "log", "logs", "against") if key in keys_of(kind)]
 
 
 @pytest.mark.parametrize("kind", ALL, ids=command_name)

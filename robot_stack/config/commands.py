@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from robot_stack.config.gate import GateSettings
 from robot_stack.config.schema import (
     DemoSettings,
     DetectorSettings,
@@ -74,6 +75,8 @@ class ExportCommand:
 class ReplayCommand:
     """Replay a `log`: verdicts must be bit-equal and, with the `bundle` that was recorded, its chunks the same.
 
+    `config` ("safety.keep_out_margin=0.05") or another `bundle` changes the robot: what it would have done otherwise is said,
+    tick by tick in `out`/behaviour.jsonl. `accept`: why verdicts that differ are meant to; they become references beside it.
     Or a `dataset` through a `bundle`: the chunk error on every `stride`-th sample of the last `holdout` episodes; table and
     picture go to `out`.
     """
@@ -81,6 +84,8 @@ class ReplayCommand:
     log: str = ""
     dataset: str = ""
     bundle: str = ""
+    config: str = ""
+    accept: str = ""
     holdout: int = 4
     stride: int = 5
     out: str = "runs/replay"
@@ -104,6 +109,23 @@ class ResimCommand:
     holdout: int = 1
     evaluations: int = 12
     out: str = "runs/resim"
+
+
+@dataclass(frozen=True)
+class ValidateCommand:
+    """May `bundle` replace the bundle `against`? `logs`: recorded episodes (or a LeRobot dataset) both are looked at on.
+
+    `config`: settings of the robot changed with it ("safety.keep_out_margin=0.05, monitor.frozen_frames=4"); `suite`: scenarios
+    of the simulated world, on paired seeds. The verdict goes to `out`, as a page and as JSON.
+    """
+
+    bundle: str = MISSING
+    against: str = MISSING
+    logs: str = MISSING
+    config: str = ""
+    suite: list[str] = field(default_factory=lambda: ["nominal"])
+    out: str = "runs/validate"
+    gate: GateSettings = field(default_factory=GateSettings)
 
 
 @dataclass(frozen=True)

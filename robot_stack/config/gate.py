@@ -1,6 +1,6 @@
 """What `robot-stack validate` demands of a bundle before it may replace another."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from robot_stack.config.schema import _at_least
 from robot_stack.errors import ConfigError
@@ -8,7 +8,7 @@ from robot_stack.errors import ConfigError
 
 @dataclass(frozen=True)
 class GateSettings:
-    """Evidence and limits. `observations` recorded ones, from the last `episodes` logs; `suite`: scenarios of the simulated world.
+    """Evidence and limits. `observations` recorded ones, spread over the last `episodes` logs.
 
     Re-simulation, in `processes`: up to `pairs` seeds from `seed` on (0: none), in rounds of `least`. It stops as soon as the
     bundle is worse, or not worse by `margin` of success, with an error of at most `alpha` over all looks. A ratio of `worse` in
@@ -18,7 +18,6 @@ class GateSettings:
 
     observations: int = 32
     episodes: int = 8
-    suite: list[str] = field(default_factory=lambda: ["nominal"])
     pairs: int = 100
     least: int = 10
     seed: int = 5_000

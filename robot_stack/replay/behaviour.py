@@ -13,19 +13,25 @@ from pathlib import Path
 
 import numpy as np
 
+from robot_stack.config.schema import MonitorSettings
 from robot_stack.control import TELEOP_SOURCE
 from robot_stack.data.log_reader import EpisodeLog
 from robot_stack.data.wire import chunk_key
 from robot_stack.data.wire_step import sentence
+from robot_stack.errors import DataError
 from robot_stack.interfaces import Policy, Safety
 from robot_stack.replay.chunks import decide_again
-from robot_stack.replay.verdicts import Tick, reasons, ticks, unlike
+from robot_stack.replay.recorded_settings import changed, recorded_settings
+from robot_stack.replay.verdicts import Tick, reasons, ticks
 from robot_stack.replay.views import Span
 from robot_stack.types import ARMED, ActionChunk, CameraFrame, Decision, FailureScore, Mode, Reason, Step, TickInputs
+from safety.layer import SafetyLayer
 from safety.monitor import Monitor, MonitorState
 
 SAME_RAD = 1e-9
 """Commands nearer than this (rad; m) are the same one."""
+UNSEEN = 0.02
+"""So many alarms may come out otherwise on recorded pictures: frames and scores of several nodes cross in a log."""
 _FREEDOM = {Decision.STOP: 0, Decision.HOLD: 1, Decision.LIMIT: 2, Decision.PASS: 3}
 
 
@@ -52,6 +58,12 @@ class StepDiff:
     distance: float
     recorded: str
     replayed: str
+
+    def plain(self) -> dict[str, object]:
+        """The fields in words and numbers."""
+        codes = {name: sorted(r.value for r in getattr(self, name)) for name in ("gone", "new")}
+        texts = {"recorded": self.recorded, "replayed": self.replayed}
+        return {"tick": self.tick, "t_s": self.t_s, "change": self.change.value, "distance": self.distance, **codes, **texts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +98,26 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """What is changed: the safety layer, and where given the policy and the monitor that decide again on what was recorded."""
+    """What is changed: the safety layer, and where given the policy and the monitor that decide again on what was recorded.
+
+    `watched`: the monitor as it was, by which a log shows that it holds every picture a monitor needs.
+    """
 
     safety: Safety
     policy: Policy | None = None
     monitor: Monitor | None = None
+    watched: Monitor | None = None
+
+
+def other_of(log: EpisodeLog, config: str, policy: Policy | None = None) -> Other:
+    """The robot that recorded `log`, with `config` and `policy` changed. Raises ConfigError on an unknown setting, DataError."""
+    recorded = recorded_settings(log)
+    settings = changed(recorded, config)
+    safety = SafetyLayer(settings.spec, settings.safety)
+    if settings.monitor is None or settings.monitor == recorded.monitor:
+        return Other(safety, policy)
+    watched = Monitor(recorded.monitor or MonitorSettings(), recorded.spec)
+    return Other(safety, policy, Monitor(settings.monitor, settings.spec), watched)
 
 
 def behaviour(log: EpisodeLog, other: Other, sink: Callable[[StepDiff], object] | None = None) -> Behaviour:
@@ -112,6 +139,8 @@ def step_diffs(log: EpisodeLog, other: Other) -> Iterator[StepDiff]:
 def _compared(log: EpisodeLog, other: Other) -> Iterator[tuple[Tick, StepDiff]]:
     chunks = {} if other.policy is None else _chunks_again(log, other.policy)
     scores = {} if other.monitor is None else _scores_again(log, other.monitor)
+    if other.monitor is not None and other.watched is not None:
+        _expect_pictures(log, _scores_again(log, other.watched))
 
     def change(inputs: TickInputs) -> TickInputs:
         if inputs.chunk is not None and inputs.chunk.source != TELEOP_SOURCE:
@@ -151,17 +180,27 @@ def _scores_again(log: EpisodeLog, monitor: Monitor) -> dict[tuple[int, float, s
     return found
 
 
+def _expect_pictures(log: EpisodeLog, again: Mapping[tuple[int, float, str], FailureScore]) -> None:
+    """Raises DataError unless the monitor as it was comes to the recorded alarms: else what it saw is not all in `log`."""
+    other = sum(bool(cause) != score.alarm for (_, _, cause), score in again.items())
+    if other > UNSEEN * len(again):
+        raise DataError(
+            f"log {log.path}: {other} of {len(again)} scores of the monitor do not come out as recorded, allowed "
+            f"{UNSEEN:.0%}; pictures were left out of it, so a changed monitor cannot be replayed on it"
+        )
+
+
 def compare(tick: Tick) -> StepDiff:
     """What became of one tick."""
     then, now = tick.recorded, tick.replayed
     before, after = reasons(then), reasons(now)
     distance = float(np.abs(then.verdict.command.q - now.verdict.command.q).max())
-    change = _change(then, now, distance)
+    change = _change(then, now, distance, before != after)
     words = ("", "") if change is Change.SAME else (sentence(then), sentence(now))
     return StepDiff(tick.index, tick.t_s, change, before - after, after - before, distance, *words)
 
 
-def _change(then: Step, now: Step, distance: float) -> Change:
+def _change(then: Step, now: Step, distance: float, explained: bool) -> Change:
     was, is_now = _freedom(then), _freedom(now)
     if is_now > was:
         return Change.LET_THROUGH
@@ -169,7 +208,7 @@ def _change(then: Step, now: Step, distance: float) -> Change:
         return Change.LIMITED if is_now == _FREEDOM[Decision.LIMIT] else Change.STOPPED
     if distance > SAME_RAD:
         return Change.COMMANDED
-    return Change.SAME if unlike(then, now) is None else Change.EXPLAINED
+    return Change.EXPLAINED if explained or then.verdict.mode is not now.verdict.mode else Change.SAME
 
 
 def _freedom(step: Step) -> int:
@@ -213,7 +252,7 @@ class _Tally:
             self.first.setdefault(diff.change.value, diff)
 
     def summary(self, log: EpisodeLog) -> Behaviour:
-        counts = [dict(c.most_common()) for c in (self.counts, self.gone, self.new)]
+        counts, gone, new = (dict(c.most_common()) for c in (self.counts, self.gone, self.new))
         guarded = (self.guarded[0], self.guarded[1])
-        where = str(Path(log.path).parent)
-        return Behaviour(log.name, where, self.ticks, self.t_s, *counts, self.distance, guarded, tuple(self.spans), self.first)
+        head = (log.name, str(Path(log.path).parent), self.ticks, self.t_s)
+        return Behaviour(*head, counts, gone, new, self.distance, guarded, tuple(self.spans), self.first)

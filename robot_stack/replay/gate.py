@@ -18,7 +18,7 @@ from robot_stack.config.gate import GateSettings
 from robot_stack.data.episode import Episode
 from robot_stack.data.log_reader import read_log
 from robot_stack.errors import PolicyError, RobotStackError
-from robot_stack.replay.behaviour import Behaviour, Other, behaviour
+from robot_stack.replay.behaviour import Behaviour, behaviour, other_of
 from robot_stack.replay.crew import Setup
 from robot_stack.replay.lockstep import Outcome
 from robot_stack.replay.probes import compare, spots
@@ -28,7 +28,6 @@ from robot_stack.replay.rules import Estimate, Evidence, Finding, Fired, Paired,
 from robot_stack.replay.sequential import evidence, not_worse
 from robot_stack.replay.verdicts import Report, replay_verdicts
 from safety.layer import SafetyLayer
-from safety.monitor import Monitor
 
 SELF_SEED = 43
 """Noise of the second opinion of the other bundle, against which a difference is measured."""
@@ -40,8 +39,8 @@ Known = dict[tuple[str, str, int], Outcome]
 class Case:
     """What is on trial: `bundle` with `config` (overrides of the recorded settings) against another as recorded.
 
-    `episodes`: what both bundles look at; `logs`: folders to replay. `setup`: the simulated robot (None: no re-simulation).
-    `estimates`: off-policy estimates of both, made elsewhere.
+    `episodes`: what both bundles look at; `logs`: folders to replay. `setup`: the simulated robot (None: no re-simulation)
+    and what is tried with it (`suite`). `estimates`: off-policy estimates of both, made elsewhere.
     """
 
     bundle: Path
@@ -50,6 +49,7 @@ class Case:
     logs: Sequence[Path] = ()
     config: str = ""
     setup: Setup | None = None
+    suite: Sequence[Condition] = (Condition("nominal", "nominal"),)
     estimates: Sequence[Estimate] = ()
 
 
@@ -130,9 +130,7 @@ def replayed(folder: Path, config: str) -> tuple[Report, Behaviour | None]:
     report = replay_verdicts(log, SafetyLayer(settings.spec, settings.safety))
     if not config:
         return report, None
-    other = changed(settings, config)
-    monitor = Monitor(other.monitor, other.spec) if other.monitor is not None and other.monitor != settings.monitor else None
-    return report, behaviour(log, Other(SafetyLayer(other.spec, other.safety), monitor=monitor))
+    return report, behaviour(log, other_of(log, config))
 
 
 def _latency(case: Case, found: Evidence) -> Iterator[Evidence]:
@@ -153,8 +151,8 @@ def _simulation(case: Case, found: Evidence, known: Known, notes: list[str]) -> 
     if case.setup is None or not settings.pairs:
         notes.append("not re-simulated: no simulated robot of these logs, or gate.pairs=0")
         return
-    for name in settings.suite:
-        condition, before = Condition(name, name), found.trials
+    for condition in case.suite:
+        before = found.trials
         for end in range(settings.least, settings.pairs + settings.least, settings.least):
             seeds = range(settings.seed, settings.seed + min(end, settings.pairs))
             pair = _pair(case, case.setup, condition, seeds, settings, known)

@@ -237,7 +237,8 @@ def _octaves(manifest: Manifest, q: Array) -> Array:
     if mean.shape != q.shape[1:] or std.shape != mean.shape:
         return np.full(q.shape[1], np.inf)
     measured = np.maximum(q.std(axis=0), 0.01)
-    return np.maximum(np.abs(np.log2(np.maximum(std, 1e-9) / measured)), np.abs(mean - q.mean(axis=0)) / measured)
+    octaves: Array = np.abs(np.log2(np.maximum(std, 1e-9) / measured))
+    return np.maximum(octaves, np.abs(mean - q.mean(axis=0)) / measured)
 
 
 def _worst(at: Sequence[Spot], errors: Array, number: int = 10) -> tuple[Worst, ...]:

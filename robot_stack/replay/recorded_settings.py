@@ -43,7 +43,7 @@ def recorded_settings(log: EpisodeLog) -> RecordedSettings:
     if not isinstance(said.get("safety"), Mapping):
         raise DataError(f"log {log.path}: no settings of `safety` in its metadata, allowed a log of robot-stack run or record")
     try:
-        found = {
+        found: dict[str, Any] = {
             name: build(kind, said[name], f"{name}.") for name, kind in GROUPS.items() if isinstance(said.get(name), Mapping)
         }
     except ConfigError as error:

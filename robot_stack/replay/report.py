@@ -106,7 +106,7 @@ def _latency(name: str, ms: Array) -> Latency:
 
 def figures(contents: Contents) -> dict[str, Any]:
     """Everything in the report that is a number or a word; what is not finite is null."""
-    found: dict[str, Any] = _plain(
+    found: dict[str, Any] = plain(
         {
             "title": contents.title,
             "notes": list(contents.notes),
@@ -146,23 +146,20 @@ def _smallest(values: Array) -> float | None:
     return float(finite.min()) if finite.size else None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON has no NaN, no infinity, no numpy scalar and no tuple key."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def render(contents: Contents) -> str:
     """The page. Text is escaped; drawings are SVG, pictures are data URLs: no other file is needed."""
-    source = resources.files("robot_stack.replay").joinpath("report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"figure": figure, "percent": lambda share: f"{100 * share:.0f} %"}
-    return environment.from_string(source).render(
+    return template("report.html.j2").render(
         contents=contents,
         cards=[_card(view) for view in contents.episodes],
         latencies=latencies(contents),
@@ -172,6 +169,17 @@ def render(contents: Contents) -> str:
         mode_colours=plots.MODE_COLOURS,
         decision_colours=plots.DECISION_COLOURS,
     )
+
+
+def template(name: str) -> jinja2.Template:
+    """The page `name` of this folder, with the filters `figure` and `percent`; what it is given is escaped."""
+    folder = resources.files("robot_stack.replay")
+    loader = jinja2.FunctionLoader(lambda file: folder.joinpath(file).read_text(encoding="utf-8"))
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"figure": figure, "percent": lambda share: f"{100 * share:.0f} %"}
+    return environment.get_template(name)
 
 
 def figure(value: Any) -> str:
@@ -201,7 +209,7 @@ def _card(view: EpisodeView) -> dict[str, Any]:
     most = max(view.reasons.values(), default=1)
     return {
         "view": view,
-        "strips": {camera: [(p.t_s, _data_url(p.jpeg)) for p in strip] for camera, strip in view.strips.items()},
+        "strips": {camera: [(p.t_s, data_url(p.jpeg)) for p in strip] for camera, strip in view.strips.items()},
         "drawings": [*drawings, plots.ruler(span)],
         "reasons": [(name, count, 100 * count / most) for name, count in view.reasons.items()],
         "shares": {d.value: view.share(d) for d in Decision},
@@ -209,7 +217,8 @@ def _card(view: EpisodeView) -> dict[str, Any]:
     }
 
 
-def _data_url(data: bytes) -> str:
+def data_url(data: bytes) -> str:
+    """The picture itself as a URL: a PNG, else a JPEG."""
     kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
@@ -219,7 +228,7 @@ def _training(training: Training) -> dict[str, Any]:
         "name": training.name,
         "figures": training.figures,
         "curve": plots.spark(training.curve, training.curve_name),
-        "picture": _data_url(training.picture) if training.picture else "",
+        "picture": data_url(training.picture) if training.picture else "",
     }
 
 

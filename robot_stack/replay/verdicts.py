@@ -179,8 +179,9 @@ class _Tally:
             self.first = Mismatch(tick.index, tick.t_s, field, sentence(recorded), sentence(replayed))
 
     def report(self, log: str) -> Report:
-        counts = [dict(c.most_common()) for c in (self.reasons, self.decisions, self.modes)]
-        return Report(log, self.ticks, self.equal, self.warm_up, self.gaps, self.first, self.changed, *counts, self.accepted)
+        reasons, decisions, modes = (dict(c.most_common()) for c in (self.reasons, self.decisions, self.modes))
+        head = (log, self.ticks, self.equal, self.warm_up, self.gaps, self.first, self.changed)
+        return Report(*head, reasons, decisions, modes, self.accepted)
 
 
 def unlike(recorded: Step, replayed: Step) -> str | None:

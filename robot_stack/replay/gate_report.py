@@ -1,0 +1,229 @@
+"""The verdict of the gate as one HTML page that holds everything it shows, and the same figures as JSON beside it."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from robot_stack.data.episode import Episode
+from robot_stack.errors import DataError
+from robot_stack.replay import plots
+from robot_stack.replay.behaviour import Behaviour
+from robot_stack.replay.gate import Judged
+from robot_stack.replay.probes import Worst
+from robot_stack.replay.protections import wilson
+from robot_stack.replay.report import data_url, figure, plain, template
+from robot_stack.replay.rules import RULES, Finding, Paired
+from robot_stack.types import Image
+
+COLOURS = {
+    "let through": "#a11d2b",
+    "stopped": "#e2703a",
+    "limited": "#f0b43c",
+    "other command": "#2f6fde",
+    "other reasons": "#b9c9e8",
+    "same": "#e4e9ee",
+}
+TONES = {Finding.PROMOTE: "good", Finding.HOLD: "plain", Finding.REJECT: "bad"}
+STRIP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """One of the worst moments: where it is (`link` from the page), both errors, pictures (time, data URL) by camera."""
+
+    worst: Worst
+    link: str
+    pictures: Mapping[str, Sequence[tuple[float, str]]]
+
+
+def write_verdict(judged: Judged, episodes: Sequence[Episode], logs: Mapping[str, Path], out: Path) -> Path:
+    """Write `out`/verdict.html and .json; `logs`: the folder of each episode, by name. Returns the page.
+
+    Raises DataError when that cannot be written.
+    """
+    page = out / "verdict.html"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        page.write_text(render(judged, strips(judged, episodes, logs, out)), encoding="utf-8")
+        page.with_suffix(".json").write_text(json.dumps(figures(judged), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"verdict {page}: {error.strerror}; name a folder that can be written to") from error
+    return page
+
+
+def figures(judged: Judged) -> dict[str, Any]:
+    """The verdict, the rules that fired and every number they looked at; what is not finite is null."""
+    found = judged.evidence
+    answer: dict[str, Any] = plain(
+        {
+            "verdict": judged.finding.value,
+            "bundle": str(judged.case.bundle),
+            "against": str(judged.case.against),
+            "config": judged.case.config,
+            "rules": [{"rule": f.rule, "finding": f.finding.value, "why": f.why} for f in judged.fired],
+            "seconds": dict(judged.seconds),
+            "notes": list(judged.notes),
+            "settings": asdict(found.settings),
+            "recordings": None if found.compared is None else asdict(found.compared),
+            "parity": [dict(m.parity) for m in found.manifests or ()],
+            "verdicts": [{"log": r.log, "ticks": r.ticks, "equal": r.equal, "accepted": r.accepted} for r in found.verdicts],
+            "behaviour": [_behaviour(b) for b in found.behaviours],
+            "latency_s": found.latency_s,
+            "safety": [row for pair in found.trials for row in rows(pair)],
+            "estimates": [asdict(one) for one in found.estimates],
+        }
+    )
+    return answer
+
+
+def _behaviour(b: Behaviour) -> dict[str, Any]:
+    return {
+        "log": b.log,
+        "ticks": b.ticks,
+        "counts": b.counts,
+        "gone": b.gone,
+        "new": b.new,
+        "distance_rad": b.distance,
+        "guarded_s": b.guarded_s,
+        "first": {name: f"{d.t_s:.3f} s: {d.recorded} -> {d.replayed}" for name, d in b.first.items()},
+    }
+
+
+def rows(pair: Paired) -> list[dict[str, Any]]:
+    """The safety table of one condition: a line for the candidate, one for the other bundle."""
+    lines = []
+    for who, outcomes in (("candidate", pair.candidate), ("against", pair.against)):
+        n = len(outcomes)
+        success, touched = sum(o.success for o in outcomes), sum(o.violation for o in outcomes)
+        lines.append(
+            {
+                "variant": who,
+                "scenario": pair.condition,
+                "n": n,
+                "success": success,
+                "violation": touched,
+                "stopped": sum(o.stop_s is not None for o in outcomes),
+                "limited": float(np.mean([o.limited for o in outcomes])),
+                "held": float(np.mean([o.held for o in outcomes])),
+                "clearance_min": min(o.clearance for o in outcomes),
+                "success_interval": wilson(success, n),
+                "violation_interval": wilson(touched, n),
+            }
+        )
+    return lines
+
+
+def strips(judged: Judged, episodes: Sequence[Episode], logs: Mapping[str, Path], out: Path) -> list[Strip]:
+    """The worst ten episodes, the worst moment of each in the middle of its pictures."""
+    by_name = {episode.name: episode for episode in episodes}
+    compared = judged.evidence.compared
+    found = []
+    for worst in compared.worst if compared is not None else ():
+        episode = by_name[worst.episode]
+        middle = round(worst.t_s * episode.rate_hz)
+        at = np.clip(
+            middle + np.arange(-STRIP // 2 + 1, STRIP // 2 + 1) * max(1, round(episode.rate_hz / 5)), 0, len(episode) - 1
+        )
+        pictures = {
+            name: [(i / episode.rate_hz, data_url(_jpeg(images[i]))) for i in at]
+            for name, images in sorted(episode.images.items())
+        }
+        folder = logs.get(worst.episode)
+        link = "" if folder is None else f"{os.path.relpath(folder, out)}#t={worst.t_s:.2f}"
+        found.append(Strip(worst, link, pictures))
+    return found
+
+
+def _jpeg(rgb: Image) -> bytes:
+    done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    assert done, "an 8-bit picture can always be encoded"
+    return jpeg.tobytes()
+
+
+def render(judged: Judged, worst: Sequence[Strip]) -> str:
+    """The page. Text is escaped; drawings are SVG, pictures are data URLs: no other file is needed."""
+    found = judged.evidence
+    fired = {f.rule: f for f in judged.fired}
+    return template("gate.html.j2").render(
+        judged=judged,
+        tone=TONES[judged.finding],
+        seconds=sum(judged.seconds.values()),
+        rules=[(rule, fired.get(rule.name)) for rule in RULES],
+        compared=_numbers(judged),
+        behaviours=[
+            (b, plots.timeline(b.spans, b.duration_s, COLOURS, "change", False), plots.ruler(b.duration_s))
+            for b in found.behaviours
+        ],
+        colours=COLOURS,
+        verdicts=found.verdicts,
+        safety=[(pair.condition, [_barred(row) for row in rows(pair)], race(pair)) for pair in found.trials],
+        estimates=found.estimates,
+        worst=worst,
+    )
+
+
+def _numbers(judged: Judged) -> list[tuple[str, str, str]]:
+    """What was measured on recordings: (what it is, candidate, other bundle)."""
+    found = judged.evidence
+    lines = []
+    if found.manifests is not None:
+        lines.append(("parity with PyTorch, rad", *(figure(m.parity.get("max_abs_rad")) for m in found.manifests)))
+    if (c := found.compared) is not None:
+        lines.append((f"error against what was done, rad (standing still: {c.standing:.4f})", *map(figure, c.error)))
+        lines.append(
+            (
+                "ratio of these errors, 99 % interval",
+                f"{c.error_ratio[1]:.2f} ({c.error_ratio[0]:.2f} to {c.error_ratio[2]:.2f})",
+                "1",
+            )
+        )
+        lines.append(
+            ("distance between the bundles' mean chunks, rad (right: other noise alone)", figure(c.distance), figure(c.floor))
+        )
+        lines.append(("seam between one chunk and the next, rad", *map(figure, c.seam)))
+        lines.append(("jerk, rad/s³", *map(figure, c.jerk)))
+        lines += [
+            (f"another picture of {name} moves the chunk by, rad", *map(figure, pair)) for name, pair in c.camera_use.items()
+        ]
+    if found.latency_s is not None:
+        lines.append(("one decision, median ms", *(figure(1e3 * s) for s in found.latency_s)))
+    return [(name, one, other) for name, one, other in lines]
+
+
+def _barred(row: Mapping[str, Any]) -> dict[str, Any]:
+    bars = {
+        f"{name}_bar": plots.interval(row[name], row["n"], row[f"{name}_interval"], good)
+        for name, good in (("success", True), ("violation", False))
+    }
+    return {**row, **bars}
+
+
+def race(pair: Paired) -> str:
+    """Success of both bundles after each pair, with the Wilson 95 % interval of the rate so far, as an SVG."""
+    height, n = 150.0, len(pair.candidate)
+    x = plots.time_axis(float(max(n - 1, 1)))
+
+    def y(rate: float) -> float:
+        return 8 + (height - 16) * (1.0 - rate)
+
+    body = [
+        f'<rect x="{plots.LEFT}" y="8" width="{plots.WIDTH - plots.LEFT - plots.RIGHT}" height="{height - 16}" class="pane"/>'
+    ]
+    body += [
+        f'<text x="{plots.LEFT - 6}" y="{y(v) + 4:.0f}" class="tick" text-anchor="end">{v:.0%}</text>' for v in (0.0, 0.5, 1.0)
+    ]
+    for flags, colour in zip(pair.flags("success"), ("#2f6fde", "#6b7885"), strict=True):
+        done = np.cumsum(flags)
+        bounds = [wilson(int(k), i + 1) for i, k in enumerate(done)]
+        upper = [f"{x(i):.1f},{y(high):.1f}" for i, (_, high) in enumerate(bounds)]
+        lower = [f"{x(i):.1f},{y(low):.1f}" for i, (low, _) in enumerate(bounds)]
+        body.append(f'<polygon points="{" ".join([*upper, *reversed(lower)])}" fill="{colour}" opacity=".13"/>')
+        line = " ".join(f"{x(i):.1f},{y(k / (i + 1)):.1f}" for i, k in enumerate(done))
+        body.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+    return plots.svg(height, body, "success")
