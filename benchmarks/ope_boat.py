@@ -1,8 +1,8 @@
 """Fifteen policies of known value on the boat, and the log of one of them: what `bench ope` and its small test evaluate.
 
-A decision is an oar vector drawn from a Gaussian, held for `HOLD` steps; the boat executes it scaled back to length 1 where it is
-longer, so the density of what was logged is known exactly. Reward of a decision: 1 - distance to the goal (m) / 4, and 1 less in a
-rock. The river carries a boat to its end, the goal's side, whatever it does: what differs is the line and the speed.
+A decision is an oar vector drawn from a Gaussian, held for `HOLD` steps; the boat executes it scaled back to length 1 where it
+is longer, so the density of what was logged is known exactly. Reward of a decision: 1 - distance to the goal (m) / 4, and 1
+less in a rock. The river carries a boat to its end, the goal's side, whatever it does: what differs is the line and the speed.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ BOAT = Boat()
 
 @dataclass(frozen=True)
 class Rower:
-    """``a ~ N(speed R(angle) unit(goal - x) + shy away(x), sigma^2 I)``; `speed` below 0 rows from the goal, `angle` rad turns the
-    course, `shy` pushes away from rocks, `lag` m aims beside the goal."""
+    """``a ~ N(speed R(angle) unit(goal - x) + shy away(x), sigma^2 I)``; `speed` below 0 rows from the goal, `angle` rad turns
+    the course, `shy` pushes away from rocks, `aside` m aims beside the goal."""
 
     name: str
     speed: float = 0.8

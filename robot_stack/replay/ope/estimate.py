@@ -6,9 +6,9 @@ Letters: rho_t ratio of densities, mu_t importance weight (`weights.py`), Q_k an
     PDIS, MIS      E[sum_t gamma^t mu_t r_t]                                            mu cumulative, marginal
     DR, MDR        E[sum_t gamma^t (mu_t (r_t - Q_t(s_t, a_t)) + mu_{t-1} V_t(s_t))]    mu cumulative, marginal; mu_{-1} = 1
 
-PDIS: Precup, Sutton and Singh (ICML 2000). DR: Jiang and Li (ICML 2016), Thomas and Brunskill (ICML 2016); right on average if the
-densities or Q are. MIS: Xie, Ma and Wang (NeurIPS 2019). MDR: Kallus and Uehara (JMLR 2020). Q in DR and MDR is cross-fitted: no
-episode is judged by a Q it was used for. `self_normalised` divides by the weights' mean at each t: biased, of far less variance.
+PDIS: Precup, Sutton and Singh (ICML 2000). DR: Jiang and Li (ICML 2016), Thomas and Brunskill (ICML 2016); right on average if
+the densities or Q are. MIS: Xie, Ma and Wang (NeurIPS 2019). MDR: Kallus and Uehara (JMLR 2020). Q in DR and MDR is cross-fitted:
+no episode is judged by a Q it was used for. `self_normalised` divides by the weights' mean at each t: biased, of less variance.
 Intervals: percentile bootstrap over episodes; FQE and the marginal weights are fitted anew in each (Hao et al., ICML 2021).
 """
 
@@ -19,10 +19,9 @@ from functools import partial
 
 import numpy as np
 
-from robot_stack.errors import DataError
 from robot_stack.replay.ope.features import Features, smooth
 from robot_stack.replay.ope.fqe import Design, design, direct, fitted_q
-from robot_stack.replay.ope.logged import LoggedData, Proposals, TargetPolicy, propose
+from robot_stack.replay.ope.logged import LoggedData, Proposals, TargetPolicy, check_proposals, propose
 from robot_stack.replay.ope.weights import cumulative, effective_episodes, log_ratios, marginal
 from robot_stack.types import Array
 
@@ -78,8 +77,7 @@ def estimate(data: LoggedData, policy: TargetPolicy | Proposals, estimator: Esti
     """
     how = how or Evaluation()
     proposals = propose(data, policy, how.draws, how.seed) if isinstance(policy, TargetPolicy) else policy
-    if len(proposals.actions) != len(data.episodes):
-        raise DataError(f"proposals: found {len(proposals.actions)} episodes, allowed {len(data.episodes)}, as logged")
+    check_proposals(data, proposals)
     features = how.features or smooth(data, seed=how.seed)
     value, mu = _estimator(data, proposals, estimator, how, features)
     episodes = len(data.episodes)

@@ -7,8 +7,8 @@ Needed beside what every log holds: a column of rewards, by relabelling or from 
 * `success` (n,): 0 until the task is done, then 1; the action that brought the first 1 earns 1 and ends the episode.
 
 A column `log_density` (n,), ln of the density of the commands under whoever drove, opens the estimators that need densities;
-without it (people, flow policies) FQE remains. The state is `q`, its speeds, and the `columns` named: it must hold what the future
-depends on (object positions, for a task with objects), else every estimator but PDIS is biased.
+without it (people, flow policies) FQE remains. The state is `q`, its speeds, and the `columns` named: it must hold what the
+future depends on (object positions, for a task with objects), else every estimator but PDIS is biased.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def _logged(episode: Episode, reward: str, columns: Sequence[str], rows: int) ->
 
 
 def _decisions(episode: Episode, done: int | None, rows: int) -> int:
-    """How many whole decisions fit, the state after the last included; the one that finishes the task is the last, whole or not."""
+    """How many whole decisions fit, the state after the last included; the one that finishes the task is the last."""
     n = (len(episode) - 1) // rows if done is None else done // rows + 1
     if n < 1:
         raise DataError(
@@ -87,8 +87,8 @@ def _states(episode: Episode, columns: Sequence[str]) -> Array:
 def proposed_by_bundle(policy: OnnxPolicy, episodes: Sequence[Episode], data: LoggedData, rows: int = 1) -> Proposals:
     """What a bundle would have commanded in the states of `data`, made of `episodes` with the same `rows`: its N candidates.
 
-    They are draws of the policy before its selector has chosen. No densities: FQE only. Raises DataError where the bundle's chunks
-    are shorter than `rows`, or its rows are not the episodes' samples.
+    They are draws of the policy before its selector has chosen. No densities: FQE only. Raises DataError where the bundle's
+    chunks are shorter than `rows`, or its rows are not the episodes' samples.
     """
     rate_hz, most = policy.manifest.rate_hz, policy.manifest.rows
     if rows > most or any(abs(e.rate_hz - rate_hz) > 1e-6 for e in episodes):

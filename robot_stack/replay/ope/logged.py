@@ -1,6 +1,7 @@
 """What the estimators read: logged episodes as arrays, checked once, and what another policy would have done in each state.
 
-The value of a policy pi is ``J = E[sum_{t < H} gamma^t r_t]``, H the horizon in decisions; after a terminal state nothing is earned.
+The value of a policy pi is ``J = E[sum_{t < H} gamma^t r_t]``, H the horizon in decisions.
+Nothing is earned past a terminal state.
 """
 
 from collections.abc import Callable
@@ -39,7 +40,9 @@ class LoggedEpisode:
             )
         for name in ("states", "actions", "rewards", "log_density"):
             values = getattr(self, name)
-            bad = [] if values is None else np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+            if values is None:
+                continue
+            bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
             if len(bad):
                 raise DataError(
                     f"logged episode: {name}: found {len(bad)} rows that are no numbers, the first at {bad[0]}; "
@@ -64,7 +67,7 @@ class LoggedData:
         widths = {(e.states.shape[1], e.actions.shape[1], e.log_density is None) for e in self.episodes}
         if len(widths) > 1:
             raise DataError(
-                f"logged data: found episodes that differ in (states, actions, no densities): {sorted(widths)}; allowed one kind; "
+                f"logged data: found (states, actions, no densities) {sorted(widths)}; allowed one kind of episode; "
                 "next: evaluate each kind by itself, or set log_density to None in all"
             )
         if not 0.0 < self.discount <= 1.0 or self.horizon < 0:
@@ -83,8 +86,7 @@ class LoggedData:
     @property
     def discounts(self) -> Array:
         """gamma^t (H,)."""
-        discounts: Array = self.discount ** np.arange(self.horizon)
-        return discounts
+        return np.asarray(self.discount ** np.arange(self.horizon), dtype=np.float64)
 
     def padded(self, name: str) -> Array:
         """`name` of the episodes, cut at the horizon or filled up with zeros: (E, H, ...)."""
@@ -133,3 +135,17 @@ def propose(data: LoggedData, policy: TargetPolicy, draws: int = 8, seed: int = 
     if policy.log_density is None:
         return Proposals(actions)
     return Proposals(actions, tuple(policy.log_density(e.states[:-1], e.actions) for e in data.episodes))
+
+
+def check_proposals(data: LoggedData, proposals: Proposals) -> None:
+    """Raises DataError unless there are as many as logged, and one of them at least lies in the range of the logged ones."""
+    lengths = [len(e) + 1 for e in data.episodes], [len(drawn) for drawn in proposals.actions]
+    if lengths[0] != lengths[1]:
+        raise DataError(f"proposals: found states of episodes {lengths[1][:9]}, allowed {lengths[0][:9]}")
+    logged = np.concatenate([e.actions for e in data.episodes])
+    proposed = np.concatenate([drawn.reshape(-1, logged.shape[1]) for drawn in proposals.actions])
+    if not ((proposed >= logged.min(axis=0)) & (proposed <= logged.max(axis=0))).all(axis=1).any():
+        raise DataError(
+            f"target policy: found {len(proposed)} proposed actions, every one outside the range of the logged ones; "
+            "allowed at least one inside; next: compare units and joint order, or log such actions"
+        )

@@ -6,13 +6,13 @@
       w_0 = 1        w_{t+1}(s') = E_b[ w_t(s_t) rho_t | s_{t+1} = s' ]
 
   (Xie, Ma and Wang, NeurIPS 2019, with the table replaced by ridge regression on features of s'; on a table it is theirs).
-  Biased by what the features cannot express; variance grows like t^2 at most where that is nothing.
+  Biased by what the features cannot express; on a table its error grows like a power of t, not like exp(t).
 """
 
 import numpy as np
 
 from robot_stack.errors import DataError
-from robot_stack.replay.ope.logged import LoggedData, Proposals
+from robot_stack.replay.ope.logged import LoggedData, Mask, Proposals
 from robot_stack.types import Array
 
 
@@ -54,7 +54,7 @@ def cumulative(ratios: Array) -> Array:
     return _overlapping(mu)
 
 
-def marginal(ratios: Array, psi: Array, alive: Array, counts: Array, ridge: float) -> Array:
+def marginal(ratios: Array, psi: Array, alive: Mask, counts: Array, ridge: float) -> Array:
     """mu (E, H) from features `psi` (E, H, D) of the states s_t; `alive` (E, H); each episode counted `counts` (E,) times."""
     rho = np.exp(np.minimum(ratios, 700.0))
     mu = np.empty_like(rho)
