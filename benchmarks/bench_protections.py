@@ -31,7 +31,7 @@ from robot_stack.replay.sequential import decided
 from robot_stack.types import Mode
 
 LONGER = ("train.steps=5000",)
-"""The demo has ten minutes; here its policy may learn for twice as long, so that it is the protections that make the difference."""
+"""The demo has ten minutes; here its policy may learn for twice as long."""
 SEEDS = range(1_000, 1_100)
 ROUND, LEAST = 10, 30
 CONDITIONS = (
