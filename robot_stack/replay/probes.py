@@ -238,7 +238,8 @@ def _octaves(manifest: Manifest, q: Array) -> Array:
         return np.full(q.shape[1], np.inf)
     measured = np.maximum(q.std(axis=0), 0.01)
     octaves: Array = np.abs(np.log2(np.maximum(std, 1e-9) / measured))
-    return np.maximum(octaves, np.abs(mean - q.mean(axis=0)) / measured)
+    worst: Array = np.maximum(octaves, np.abs(mean - q.mean(axis=0)) / measured)
+    return worst
 
 
 def _worst(at: Sequence[Spot], errors: Array, number: int = 10) -> tuple[Worst, ...]:
