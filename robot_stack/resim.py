@@ -22,6 +22,7 @@ from robot_stack.replay import resim, resim_gym
 from robot_stack.replay.divergence import Divergence, divergence, table
 from robot_stack.replay.divergence_plot import draw_divergence
 from robot_stack.replay.identify import Identified, Simulate, Unknown, drive_unknowns, identify
+from robot_stack.replay.trust import Track, Trust, trust
 
 LEAD_S = 0.01
 """Stamps of commands may be this much ahead of those of joints: a negative delay as far as this can be found."""
@@ -39,6 +40,7 @@ class _Found:
     divergences: list[Divergence]
     pictures: dict[str, list[float]]
     identified: Identified | None
+    trust: Trust | None
 
 
 def resimulate(command: ResimCommand) -> str:
@@ -54,7 +56,14 @@ def resimulate(command: ResimCommand) -> str:
     parts += [f"{name}: differing picture values {', '.join(f'{g:.2%}' for g in gaps)}" for name, gaps in found.pictures.items()]
     if found.identified is not None:
         parts += ["", found.identified.text()]
+    if found.trust is not None:
+        parts += ["", _trusted(found.trust, found.divergences[0].recorded.joint_names)]
     return "\n".join([*parts, f"written: {file}, {picture}"])
+
+
+def _trusted(found: Trust, names: Sequence[str]) -> str:
+    told = ", ".join(f"{name} {accuracy:.2f}" for name, accuracy in zip(names, found.accuracy, strict=True))
+    return f"recorded told from simulated transitions, by joint (0.5: cannot be; held out): {told}"
 
 
 def _arm(command: ResimCommand) -> _Found:
@@ -73,7 +82,8 @@ def _arm(command: ResimCommand) -> _Found:
     if command.identify:
         unknowns = _arm_unknowns(recordings[0].spec.joint_names[: recordings[0].spec.tip_joint + 1])
         identified = _identify(command, unknowns, _arm_simulator(recordings), len(recordings))
-    return _Found("logs of the arm", found, pictures, identified)
+    tracks = [(resim.track_of(r, r.motion), resim.track_of(r, one.simulated)) for r, one in zip(recordings, found, strict=True)]
+    return _Found("logs of the arm", found, pictures, identified, _trust(command, tracks))
 
 
 def _arm_simulator(recordings: Sequence[resim.ArmRecording]) -> Simulate:
@@ -112,7 +122,12 @@ def _demonstrations(command: ResimCommand) -> _Found:
 
         found = [simulate(k, ()) for k in tqdm(range(len(chosen)), desc="re-simulating", unit="demonstration")]
         identified = _identify(command, _gym_unknowns(world), simulate, len(chosen)) if command.identify else None
-    return _Found(f"{file.environment}, start {'as seen' if command.as_seen else 'as recorded'}", found, {}, identified)
+        tracks = [
+            (resim_gym.track_of(one, world, layout, d.recorded), resim_gym.track_of(one, world, layout, d.simulated))
+            for one, d in zip(chosen, found, strict=True)
+        ]
+    title = f"{file.environment}, start {'as seen' if command.as_seen else 'as recorded'}"
+    return _Found(title, found, {}, identified, _trust(command, tracks))
 
 
 def _gym_unknowns(world: GymWorld) -> tuple[Unknown, ...]:
@@ -125,10 +140,22 @@ def _gym_unknowns(world: GymWorld) -> tuple[Unknown, ...]:
 
 
 def _identify(command: ResimCommand, unknowns: Sequence[Unknown], simulate: Simulate, count: int) -> Identified:
+    kept = _kept(command, count)
+    return identify(unknowns, simulate, range(kept), range(kept, count), command.evaluations)
+
+
+def _trust(command: ResimCommand, tracks: Sequence[tuple[Track, Track]]) -> Trust | None:
+    if not command.trust:
+        return None
+    _kept(command, len(tracks))
+    return trust([real for real, _ in tracks], [simulated for _, simulated in tracks], command.holdout)
+
+
+def _kept(command: ResimCommand, count: int) -> int:
+    """How many recordings are trained on. Raises ConfigError when none is left, or none held out."""
     if not 0 < command.holdout < count:
         raise ConfigError(f"holdout: found {command.holdout}, allowed 1..{count - 1} for {count} recordings")
-    kept = count - command.holdout
-    return identify(unknowns, simulate, range(kept), range(kept, count), command.evaluations)
+    return count - command.holdout
 
 
 def _outcomes(found: Sequence[Divergence]) -> str:
@@ -155,4 +182,5 @@ def _as_dict(found: _Found) -> dict[str, Any]:
         "recordings": [one.as_dict() for one in found.divergences],
         "pictures": found.pictures,
         "identified": identified,
+        "trust": found.trust and {"accuracy": found.trust.accuracy.tolist(), "map": found.trust.by_share().tolist()},
     }

@@ -97,7 +97,8 @@ class ResimCommand:
 
     `as_seen`: a demonstration begins where its first observation shows, not where its recorded state says. `limit` > 0: only
     the first so many. `identify` delay, gains, damping and friction on all but the last `holdout`, in that many `evaluations`.
-    `pictures` of the first camera are compared with the simulated ones (a log does not hold where objects are).
+    `trust`: which joints' transitions can be told from the simulator's, on the same `holdout`. `pictures` of the first camera are
+    compared with the simulated ones (a log does not hold where objects are).
     """
 
     log: str = ""
@@ -106,6 +107,7 @@ class ResimCommand:
     limit: int = 0
     pictures: int = 3
     identify: bool = False
+    trust: bool = False
     holdout: int = 1
     evaluations: int = 12
     out: str = "runs/resim"

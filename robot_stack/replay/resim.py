@@ -21,6 +21,7 @@ from robot_stack.config.schema import TaskSettings
 from robot_stack.data.log_reader import EpisodeLog
 from robot_stack.errors import ConfigError, DataError
 from robot_stack.replay.divergence import Motion
+from robot_stack.replay.trust import Track
 from robot_stack.robot import RobotSpec
 from robot_stack.types import CameraFrame, JointState, Request, SafeCommand
 
@@ -84,6 +85,12 @@ def resimulate_arm(recording: ArmRecording, world: SimWorld, lead_s: float = 0.0
 def world_of(recording: ArmRecording, changes: Sequence[Change] = ()) -> SimWorld:
     """The world of the recording, with its drives as modelled but for `changes`."""
     return SimWorld(recording.spec, recording.task, changes=changes)
+
+
+def track_of(recording: ArmRecording, motion: Motion) -> Track:
+    """`motion` (the recorded one, or a re-simulation) with the command that was newest at each of its samples."""
+    sent = np.searchsorted([c.t_ns for c in recording.commands], [s.t_ns for s in recording.joints], side="right") - 1
+    return Track(motion.q, np.array([recording.commands[max(i, 0)].q for i in sent]))
 
 
 def picture_gap(recording: ArmRecording, world: SimWorld) -> list[float]:

@@ -14,6 +14,7 @@ from robot_stack.clock import seconds
 from robot_stack.data.robomimic import Demonstration, DemonstrationFile
 from robot_stack.errors import DataError
 from robot_stack.replay.divergence import Motion
+from robot_stack.replay.trust import Track
 from robot_stack.types import Array
 
 
@@ -64,6 +65,13 @@ def resimulate(demonstration: Demonstration, world: GymWorld, layout: Layout, ro
         world.act(action)
         world.advance(world.dt_ns)
     return _motion(demonstration.name, np.array(seen), layout, seconds(world.dt_ns), world.success)
+
+
+def track_of(demonstration: Demonstration, world: GymWorld, layout: Layout, motion: Motion) -> Track:
+    """`motion` (the recorded one, or a re-simulation) with the action of each joint's drive; 0 where it has none."""
+    drives = {name: i for i, name in enumerate(world.drives)}
+    actions = np.column_stack([demonstration.actions, np.zeros(len(demonstration))])[: len(motion.q)]
+    return Track(motion.q, np.clip(actions[:, [drives.get(name, -1) for name in layout.joints]], -1.0, 1.0))
 
 
 def started_as_seen(demonstration: Demonstration, world: GymWorld, layout: Layout) -> Demonstration:

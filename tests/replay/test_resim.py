@@ -120,9 +120,10 @@ def test_what_was_trained_on_is_not_held_out(logs: list[ArmRecording]) -> None:
 
 def test_the_command_writes_figures_and_a_picture(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib", reason="the picture needs it: pip install 'robot_stack[train]'")
-    assert main(["resim", str(folder), f"out={tmp_path / 'out'}", "pictures=1"]) == 0
+    assert main(["resim", str(folder), f"out={tmp_path / 'out'}", "pictures=1", "trust=true"]) == 0
     said = capsys.readouterr().out
     assert "? -> no" in said and "0 of 2 re-simulated" in said
+    assert "by joint (0.5: cannot be; held out): base_yaw" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"resim.json", "divergence.png"}
 
 
