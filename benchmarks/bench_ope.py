@@ -23,9 +23,7 @@ from robot_stack.replay.ope.ranking import rank_correlation, regret, sharpe_rati
 LOGS, EPISODES, TRUE_EPISODES = 4, 200, 10_000
 HOW = Evaluation(draws=4, bootstraps=40)
 NORMALISED = replace(HOW, self_normalised=True)
-VARIANTS = {e.value: (e, HOW) for e in Estimator} | {
-    f"{e.value}-n": (e, NORMALISED) for e in (Estimator.PDIS, Estimator.DR, Estimator.MIS, Estimator.MDR)
-}
+VARIANTS = {e.value: (e, HOW) for e in Estimator} | {f"{e.value}-n": (e, NORMALISED) for e in (Estimator.PDIS, Estimator.DR)}
 
 
 @dataclass(frozen=True)

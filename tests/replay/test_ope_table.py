@@ -119,7 +119,7 @@ def test_under_the_logging_policy_all_weights_are_one_and_the_estimate_is_the_me
 
 def test_densities_that_are_off_ruin_importance_sampling_and_not_the_doubly_robust() -> None:
     off = {e: abs(many(e, wrong=0.15).mean() - TRUE) for e in WEIGHTED}
-    assert min(off[Estimator.PDIS], off[Estimator.MIS]) > 1.0
+    assert off[Estimator.PDIS] > 1.0 and off[Estimator.MIS] > 0.3, "the marginal weights are scaled to a mean of one"
     assert max(off[Estimator.DR], off[Estimator.MDR]) < 0.2
 
 

@@ -5,7 +5,8 @@
 
       w_0 = 1        w_{t+1}(s') = E_b[ w_t(s_t) rho_t | s_{t+1} = s' ]
 
-  (Xie, Ma and Wang, NeurIPS 2019, with the table replaced by ridge regression on features of s'; on a table it is theirs).
+  (Xie, Ma and Wang, NeurIPS 2019, with the table replaced by ridge regression on features of s', and w_t scaled to
+  its known mean, 1).
   Biased by what the features cannot express; on a table its error grows like a power of t, not like exp(t).
 """
 
@@ -65,7 +66,7 @@ def marginal(ratios: Array, psi: Array, alive: Mask, counts: Array, ridge: float
             w[~living] = np.average(mu[~living, t - 1], weights=counts[~living])
         if counts[living].sum() > 0:
             w[living] = _regressed(psi[living, t], mu[living, t - 1], counts[living], ridge)
-        mu[:, t] = w * rho[:, t]
+        mu[:, t] = w * rho[:, t] * (counts.sum() / max(float(counts @ w), 1e-300))
     return _overlapping(mu)
 
 
