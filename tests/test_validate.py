@@ -7,21 +7,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="the bundle is exported here (extra `train`)")
 pytest.importorskip("onnx", reason="faults are planted into its graph (extra `train`)")
 pytest.importorskip("drivers.sim_world", reason="the logs are recorded in the simulated world (extra `sim`)")
 
+import onnx
+
 from benchmarks.planted import FAULTS, Planted, another_seed, rewritten
 from drivers.scenario import SCENARIOS
+from policies.bundle import Manifest
 from robot_stack import cli
 from robot_stack.config.commands import ValidateCommand
 from robot_stack.config.gate import GateSettings
 from robot_stack.config.robot_file import load_robot
 from robot_stack.errors import ConfigError, PolicyError
 from robot_stack.learn import load_episodes
-from robot_stack.replay.crew import Setup, autonomous, recording
+from robot_stack.replay.crew import Setup, autonomous, recording, teleoperated
 from robot_stack.replay.gate import Case, Judged, judge
 from robot_stack.replay.lockstep import Episode, Rates
 from robot_stack.replay.rules import Finding
@@ -34,18 +38,39 @@ IN_GRAPH = [f for f in FAULTS if f.edit is not None and f.rule not in ("success_
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gate") / "bundle"
-    subprocess.run([sys.executable, str(Path(__file__).parent / "graph_bundle.py"), str(folder)], check=True)
-    return folder
+    blind = folder.with_name("blind")
+    subprocess.run([sys.executable, str(Path(__file__).parent / "graph_bundle.py"), str(blind)], check=True)
+    return rewritten(blind, folder, attentive)
+
+
+def attentive(model: onnx.ModelProto, manifest: Manifest) -> Manifest:
+    """Untrained, the policy is all noise: a little noise only, and layers that start at zero drawn at random."""
+    rng = np.random.default_rng(0)
+    for tensor in model.graph.initializer:
+        if "denoiser" in tensor.name and tensor.name.endswith("weight") and len(tensor.dims) == 2:
+            drawn = rng.standard_normal(tuple(tensor.dims)) / np.sqrt(tensor.dims[1])
+            tensor.CopyFrom(onnx.numpy_helper.from_array(drawn.astype(np.float32), tensor.name))
+        if tensor.name.endswith(("gather.weight", "keypoints.weight", "fuse.0.weight")):
+            loud = 8.0 * onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(loud, tensor.name))
+    little = onnx.numpy_helper.from_array(np.array(1e-3, np.float32), "little")
+    model.graph.initializer.append(little)
+    for node in model.graph.node:
+        node.input[:] = ["less_noise" if name == "noise" else name for name in node.input]
+    model.graph.node.insert(0, onnx.helper.make_node("Mul", ["noise", "little"], ["less_noise"]))
+    return manifest
 
 
 @pytest.fixture(scope="module")
 def logs(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One log of the policy and one in which the camera freezes."""
+    """A log of the policy, one in which the camera freezes, one of a human whom the filter slows."""
     folder = tmp_path_factory.mktemp("logs")
     setup = Setup(load_robot("sim_arm"), rates=Rates(camera_hz=15.0))
     for name, limit_s in (("nominal", 1.2), ("frozen", 2.6)):
         with recording(folder / name, setup, name, {"seed": 3}) as sink:
             Episode(autonomous(setup, bundle), SCENARIOS[name], 3, sink).run(limit_s)
+    with recording(folder / "human", setup, "nominal", {"seed": 5}) as sink:
+        Episode(teleoperated(setup, seed=5), SCENARIOS["nominal"], 5, sink).run(3.0)
     return folder
 
 
