@@ -239,8 +239,8 @@ COMMANDS = {
         "ValidateCommand",
         "bundle",
         "may this bundle replace that one? replay, re-simulate, measure: promote (0), reject (3) or hold (4)",
-        "robot-stack validate runs/bundle against=runs/bundle0 logs=runs/teleop suite=[nominal,intruder]\n"
-        "robot-stack validate runs/bundle0 against=runs/bundle0 logs=runs/teleop config=safety.keep_out_margin=0.05",
+        "robot-stack validate bundle=runs/bundle against=runs/bundle0 logs=runs/teleop suite=[nominal,intruder]\n"
+        "robot-stack validate bundle=runs/bundle0 against=runs/bundle0 logs=runs/teleop config=safety.keep_out_margin=0.05",
         _validate,
     ),
     "report": Command(

@@ -32,7 +32,8 @@ from robot_stack.replay.rules import Finding
 from robot_stack.validate import validate
 
 QUICK = GateSettings(observations=10, pairs=0)
-IN_GRAPH = [f for f in FAULTS if f.edit is not None and f.rule not in ("success_lower", "statistics", "not_finite")]
+IN_GRAPH = [f for f in FAULTS if f.rule in ("joint_sign", "time_shift")]
+"""Untrained, the bundle hardly looks at pictures: faults of cameras are planted into a trained one, in `bench regressions`."""
 
 
 @pytest.fixture(scope="module")
