@@ -1,12 +1,12 @@
 # robot_stack: `make setup`, `make demo`, `make test`; see README.md.
 #
 #   ROS=jazzy|kilted|none   which ROS 2 wheels to install (default: jazzy; a sourced system ROS 2 is used as it is)
-#   EXTRAS=...              extras of pyproject.toml to install (default: cpu,train,sim,dev)
+#   EXTRAS=...              extras of pyproject.toml to install (default: cpu,train,sim,reachability,adroit,dev)
 #   TORCH_PIP_ARGS=...      extra arguments of `pip install torch`, for a CPU-only wheel
 #   BENCH="qp filter ..."   figures of `make bench` (default: all there are)
 
 PYTHON ?= python3
-EXTRAS ?= cpu,train,sim,dev
+EXTRAS ?= cpu,train,sim,reachability,adroit,dev
 SYSTEM_ROS := $(shell test -n "$$ROS_DISTRO" && $(PYTHON) -c 'import rclpy' 2>/dev/null && echo system)
 ROS ?= $(or $(SYSTEM_ROS),jazzy)
 

@@ -5,6 +5,7 @@ And the real graph: a small policy with random weights, exported once, kept by t
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from robot_stack.config.load import load
 
 if TYPE_CHECKING:
     from robot_stack.supervisor import Graph
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A shell starts what runs in its background with SIGINT ignored, and children inherit that: Ctrl-C could not be tested."""
 
 if find_spec("hypothesis"):  # the environment of the graph's tests on another ROS has none
     from hypothesis import settings
