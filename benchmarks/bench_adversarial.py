@@ -16,8 +16,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from benchmarks.adversary import Adversary, excess
-from benchmarks.harness import Result, store, table
+from benchmarks.harness import Result, ledger_rows, store, table
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from safety.layer import SafetyLayer
@@ -56,33 +58,19 @@ def batch(seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def finished(file: Path) -> dict[int, dict[str, Any]]:
-    """Batches of an earlier run by seed; a line that was cut off is no batch."""
-    found = {}
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
-        try:
-            one = json.loads(line)
-        except ValueError:
-            continue
-        found[one["seed"]] = one
-    return found
-
-
 def run(streams: int, processes: int, folder: Path = ROOT / "runs" / "adversarial") -> list[dict[str, Any]]:
     """The tallies of seeds 0, 1, ... that make up at least `streams`; those that are on disk already are not run again."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{code_hash()}.jsonl"
-    done, wanted = finished(file), range(-(-streams // BATCH))
-    todo = [seed for seed in wanted if seed not in done]
-    begin = time.perf_counter()
+    done, wanted = {one["seed"]: one for one in ledger_rows(file)}, range(-(-streams // BATCH))
+    missing = [seed for seed in wanted if seed not in done]
     with file.open("a", encoding="utf-8") as out, ProcessPoolExecutor(processes) as pool:
-        for i, one in enumerate(pool.map(batch, todo), 1):
+        for one in tqdm(pool.map(batch, missing), total=len(missing), desc=f"adversarial, {BATCH} streams each", unit="batch"):
             done[one["seed"]] = one
             out.write(json.dumps(one) + "\n")
             out.flush()
-            if i % 25 == 0 or one["exceptions"] or one["out_of_limits"]:
-                left = (time.perf_counter() - begin) / i * (len(todo) - i)
-                print(f"adversarial: {i * BATCH} of {len(todo) * BATCH} streams, {left:.0f} s left; {one['first']}", flush=True)
+            if one["exceptions"] or one["out_of_limits"]:
+                tqdm.write(f"adversarial: seed {one['seed']}: {one['out_of_limits']} out of limits; {one['first']}")
     return [done[seed] for seed in wanted]
 
 

@@ -13,18 +13,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.harness import Result
-from robot_stack.build import load_robot
+from benchmarks.harness import Result, ledger_rows
 from robot_stack.config.commands import DemoCommand
 from robot_stack.config.load import load
 from robot_stack.data.log_reader import read_log
 from robot_stack.data.wire import ChoiceNote
 from robot_stack.demo.cache import stage
-from robot_stack.demo.learned import CORE, LOCKSTEP, School
+from robot_stack.demo.learned import CORE, LOCKSTEP, School, setup_of
 from robot_stack.demo.main import protected
 from robot_stack.errors import ConfigError
 from robot_stack.learn import log_folders
-from robot_stack.replay.crew import Setup
 from robot_stack.replay.lockstep import Outcome, Rates
 from robot_stack.replay.protections import VARIANTS, Cell, Condition, Job, Trial, as_rows, cells, run_jobs
 from robot_stack.replay.sequential import decided
@@ -40,7 +38,7 @@ CONDITIONS = (
     Condition("dimmed", "dimmed"),
     Condition("frozen", "frozen"),
     Condition("noise", "noise"),
-    Condition("delay 150 ms", "nominal", delay_s=0.15),
+    Condition("delay 150 ms", "nominal", decisions_late_s=0.15),
 )
 ALONE, ALL = VARIANTS[0].name, VARIANTS[-1].name
 Results = dict[tuple[str, str], dict[int, Outcome]]
@@ -79,13 +77,9 @@ def is_decided(results: Results, variant: str, condition: str) -> bool:
 
 
 def kept(file: Path) -> Results:
-    """The outcomes in `file`, one JSON object a line; a line cut short by a kill is left out."""
+    """The outcomes in the ledger `file`."""
     results: Results = defaultdict(dict)
-    for line in file.read_text().splitlines() if file.is_file() else ():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
+    for row in ledger_rows(file):
         outcome = Outcome(**row["outcome"] | {"final_mode": Mode(row["outcome"]["final_mode"])})
         results[row["variant"], row["condition"]][outcome.seed] = outcome
     return results
@@ -124,9 +118,7 @@ def main(arguments: Sequence[str] = ()) -> Result:
     learned = School(command).learn()
     command = protected(command, learned)
     rates = Rates(camera_hz=15.0, policy_latency_s=measured_latencies(Path(command.demo.root) / "live"))
-    setup = Setup(
-        load_robot(command.robot), command.task, command.safety, command.monitor, command.detector, rates, command.robot
-    )
+    setup = setup_of(command, rates)
     trial = Trial(setup, learned.bundle)
     folder = stage(Path("runs/bench"), "protections", [setup, str(learned.bundle)], (*CORE, *LOCKSTEP), lambda out: out).folder
     results = play(trial, folder / "outcomes.jsonl")

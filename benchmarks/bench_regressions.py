@@ -13,15 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.bench_protections import measured_latencies
-from benchmarks.harness import Result
+from benchmarks.harness import Result, ledger_rows
 from benchmarks.planted import FAULTS, Planted, another_seed, rewritten
-from robot_stack.build import load_robot
 from robot_stack.config.commands import DemoCommand
 from robot_stack.config.gate import GateSettings
 from robot_stack.config.load import load
 from robot_stack.data.episode import Episode
 from robot_stack.demo.cache import stage
-from robot_stack.demo.learned import CORE, LOCKSTEP, School
+from robot_stack.demo.learned import CORE, LOCKSTEP, School, setup_of
 from robot_stack.demo.main import protected
 from robot_stack.learn import load_episodes, log_folders
 from robot_stack.replay.crew import Setup, autonomous, recording
@@ -65,7 +64,7 @@ def recorded_logs(trials: Trials) -> tuple[Path, ...]:
 def tried(trials: Trials) -> Iterator[dict[str, object]]:
     """A row for each fault, then for each equivalent bundle, as they are judged; rows that are there are not made again."""
     file = trials.folder / "rows.jsonl"
-    done = {row["name"]: row for row in map(json.loads, file.read_text().splitlines())} if file.is_file() else {}
+    done = {row["name"]: row for row in ledger_rows(file)}
     episodes = load_episodes(trials.demonstrations, 20.0, None, PLANTED.episodes)
     logs, known = recorded_logs(trials), Known()
     equal = [Planted(f"equivalent, seed {k}", "", another_seed(k)) for k in EQUIVALENT]
@@ -130,8 +129,7 @@ def main(arguments: Sequence[str] = ()) -> Result:
     learned = School(command).learn()
     command = protected(command, learned)
     rates = Rates(camera_hz=15.0, policy_latency_s=measured_latencies(Path(command.demo.root) / "live"))
-    robot = load_robot(command.robot)
-    setup = Setup(robot, command.task, command.safety, command.monitor, command.detector, rates, command.robot)
+    setup = setup_of(command, rates)
     inputs = [setup, str(learned.bundle)]
     folder = stage(Path("runs/bench"), "regressions", inputs, (*CORE, *LOCKSTEP, "robot_stack/replay"), lambda out: out).folder
     return result(list(tried(Trials(learned.bundle, setup, learned.demonstrations / "demonstrations", folder))))

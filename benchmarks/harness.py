@@ -48,6 +48,17 @@ class Result:
         }
 
 
+def ledger_rows(file: Path) -> list[dict[str, Any]]:
+    """The rows an interrupted run has left in `file`, one JSON object a line; one that a kill cut short is left out."""
+    rows = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
 def summary(samples: Sequence[float]) -> dict[str, Any]:
     """n, p50, p95, p99 and max of `samples`, linear interpolation. ValueError on none, or on one that is not a number."""
     values = np.asarray(samples, dtype=float)

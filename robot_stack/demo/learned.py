@@ -31,13 +31,18 @@ class Learned:
     monitor: Path
 
 
+def setup_of(command: DemoCommand, rates: Rates) -> Setup:
+    """The robot in its cell, protected as `command` says, for lock-step runs at `rates`."""
+    spec = load_robot(command.robot)
+    return Setup(spec, command.task, command.safety, command.monitor, command.detector, rates, command.robot)
+
+
 class School:
     """Makes the stages of one demo, in order; each says how long it took, or that it was kept."""
 
     def __init__(self, command: DemoCommand) -> None:
         self._command = command
-        self._spec = load_robot(command.robot)
-        self._cell = Cell(self._spec, command.task)
+        self._cell = Cell(load_robot(command.robot), command.task)
 
     def learn(self) -> Learned:
         """Every stage, made or kept. The policy and what guards it are learned at the same time, in two processes."""
@@ -75,10 +80,8 @@ class School:
         return made.folder.resolve()
 
     def _setup(self) -> tuple[Setup, object]:
-        command = self._command
-        rates = Rates(camera_hz=command.demo.camera_hz, monitor_hz=command.demo.camera_hz)
-        setup = Setup(self._spec, command.task, command.safety, command.monitor, command.detector, rates, command.robot)
-        return setup, command.demo
+        demo = self._command.demo
+        return setup_of(self._command, Rates(camera_hz=demo.camera_hz, monitor_hz=demo.camera_hz)), demo
 
     def _collect(self, out: Path) -> None:
         setup, demo = self._setup()[0], self._command.demo

@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from policies.bundle import load_bundle
-from robot_stack.build import load_robot
 from robot_stack.config.commands import DemoCommand
 from robot_stack.data.log import read_log
 from robot_stack.demo import live
-from robot_stack.demo.learned import Learned, School
-from robot_stack.replay.crew import Setup
+from robot_stack.demo.learned import Learned, School, setup_of
 from robot_stack.replay.lockstep import Rates
 from robot_stack.replay.protections import Cell, Condition, Trial, as_rows, cells, run_table
 from robot_stack.replay.report import Contents, Training, write_report
@@ -71,8 +69,7 @@ def _table(command: DemoCommand, bundle: Path, views: Sequence[EpisodeView]) -> 
     measured = np.concatenate([view.latencies[DECISION] for view in views if DECISION in view.latencies])
     rates = Rates(policy_latency_s=tuple(float(s) for s in measured))
     seeds = range(FIRST_TABLE_SEED, FIRST_TABLE_SEED + command.demo.table_seeds)
-    robot = load_robot(command.robot)
-    setup = Setup(robot, command.task, command.safety, command.monitor, command.detector, rates, command.robot)
+    setup = setup_of(command, rates)
     conditions = [Condition(name, name) for name in (*live.SCENARIOS, "intruder")]
     return list(cells(run_table(Trial(setup, bundle), conditions, seeds, command.demo.processes)))
 

@@ -42,7 +42,7 @@ class Condition:
 
     name: str
     scenario: str
-    delay_s: float = 0.0
+    decisions_late_s: float = 0.0
     perturbation: Perturbation = UNPERTURBED
 
 
@@ -108,7 +108,7 @@ def run_job(job: Job) -> Outcome:
     safety = replace(setup.safety, use_filter=variant.filter)
     if not variant.monitor:
         safety = replace(safety, hazards_stale_s=NEVER_S)
-    latency_s = tuple(s + job.condition.delay_s for s in setup.rates.policy_latency_s)
+    latency_s = tuple(s + job.condition.decisions_late_s for s in setup.rates.policy_latency_s)
     rates = replace(setup.rates, policy_latency_s=latency_s)
     setup = replace(setup, safety=safety, monitor=setup.monitor if variant.monitor else None, rates=rates)
     setup, scenario = perturbed(job.condition.perturbation, setup, SCENARIOS[job.condition.scenario], job.seed)

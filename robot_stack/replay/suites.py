@@ -11,8 +11,8 @@ from robot_stack.replay.protections import Condition
 NOMINAL = Condition("nominal", "nominal")
 
 
-def _one(name: str, delay_s: float = 0.0, **strengths: float) -> Condition:
-    return Condition(name, "nominal", delay_s, Perturbation(**strengths))
+def _one(name: str, **strengths: float) -> Condition:
+    return Condition(name, "nominal", perturbation=Perturbation(**strengths))
 
 
 SUITES: dict[str, tuple[Condition, ...]] = {
@@ -34,7 +34,7 @@ SUITES: dict[str, tuple[Condition, ...]] = {
         _one("joints 5 mrad", joint_noise=0.005),
     ),
     "latency": (
-        _one("decisions 100 ms late", delay_s=0.1),
+        Condition("decisions 100 ms late", "nominal", decisions_late_s=0.1),
         _one("3 of 10 decisions 200 ms late", late_share=0.3, late_s=0.2),
         _one("frames 60 ms late", frame_latency_s=0.06),
     ),

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from drivers.dynamics import Part
 from drivers.faults import FaultKind
 from drivers.scenario import SCENARIOS
 from robot_stack.build import load_robot
@@ -52,6 +53,13 @@ def test_each_strength_reaches_the_world_it_is_for() -> None:
     assert {fault.kind for _, fault in scenario.faults} == {FaultKind.DIM, FaultKind.LATENCY, FaultKind.JOINT_NOISE}
     assert np.mean([s > 1.0 for s in setup.rates.policy_latency_s]) == pytest.approx(0.3)
     assert 0.0 < setup.changes[-1].amount < 0.05
+
+
+def test_the_dynamics_suite_delays_the_drives_and_not_the_decisions() -> None:
+    for condition in suite("dynamics"):
+        setup, _ = perturbed(condition.perturbation, SETUP, NOMINAL, 3)
+        assert condition.decisions_late_s == 0.0 and setup.rates == SETUP.rates
+        assert [change.part for change in setup.changes].count(Part.DELAY) == 1
 
 
 def test_a_perturbed_episode_is_the_same_again_and_another_than_the_nominal_one() -> None:

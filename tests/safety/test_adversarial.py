@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from benchmarks.adversary import ATTACKS, Adversary, Record, excess
-from benchmarks.bench_adversarial import finished, summed
+from benchmarks.bench_adversarial import summed
+from benchmarks.harness import ledger_rows
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState, control_step
@@ -87,8 +88,8 @@ def test_a_run_that_was_cut_off_goes_on_after_its_last_whole_batch(tmp_path: Pat
     one = {"seed": 0, "streams": 3, "ticks": 9, "seconds": 0.1, "out_of_limits": 0, "exceptions": 1, "first": ["x"], "seen": seen}
     one |= {"position": 0.0, "velocity": -1.0, "acceleration": -2.0, "not_as_integrated": 0.0}
     file.write_text(json.dumps(one) + "\n" + json.dumps(one | {"seed": 1, "velocity": -0.5}) + "\n" + '{"seed": 2, "str')
-    assert sorted(finished(file)) == [0, 1] and finished(tmp_path / "none.jsonl") == {}
-    extra = summed(list(finished(file).values())).extra
+    assert [row["seed"] for row in ledger_rows(file)] == [0, 1] and ledger_rows(tmp_path / "none.jsonl") == []
+    extra = summed(ledger_rows(file)).extra
     assert (extra["streams"], extra["ticks"], extra["exceptions"], extra["out_of_limits"]) == (6, 18, 2, 0)
     assert extra["worst_velocity"] == -0.5 and extra["attack"] == {"nan": 6} and extra["mode"] == {"stop": 4}
 
