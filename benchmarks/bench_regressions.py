@@ -24,10 +24,10 @@ from robot_stack.demo.learned import CORE, LOCKSTEP, School, setup_of
 from robot_stack.demo.main import protected
 from robot_stack.learn import load_episodes, log_folders
 from robot_stack.replay.crew import Setup, autonomous, recording
-from robot_stack.replay.gate import Case, Judged, Known, judge
+from robot_stack.replay.gate.judge import Case, Judged, Known, judge
+from robot_stack.replay.gate.rules import Finding
 from robot_stack.replay.lockstep import Episode as Run
 from robot_stack.replay.lockstep import Rates
-from robot_stack.replay.rules import Finding
 
 EQUIVALENT = range(1, 21)
 RECORDED = ("nominal", "intruder", "frozen")

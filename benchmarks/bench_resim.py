@@ -25,11 +25,11 @@ from robot_stack.clock import seconds
 from robot_stack.data.log_reader import read_log
 from robot_stack.data.robomimic import read_demonstrations
 from robot_stack.learn import log_folders
-from robot_stack.replay import resim, resim_gym
 from robot_stack.replay.crew import Setup, recording, teleoperated
-from robot_stack.replay.divergence import Divergence, divergence
-from robot_stack.replay.identify import Identified, Simulate, Unknown, changes_of, drive_unknowns, identify
 from robot_stack.replay.lockstep import Episode, Rates
+from robot_stack.replay.resim import arm, gymnasium
+from robot_stack.replay.resim.divergence import Divergence, divergence
+from robot_stack.replay.resim.identify import Identified, Simulate, Unknown, changes_of, drive_unknowns, identify
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("ROBOT_STACK_SHARED", ROOT.parent / "shared")) / "data" / "adroit_door"
@@ -53,21 +53,21 @@ def main(arguments: Sequence[str]) -> list[Result]:
     live = Path(arguments[0]) if arguments else LIVE
     logs = [log for log in map(read_log, log_folders(live)) if "label" not in log.metadata.settings] if live.is_dir() else []
     results = [_arm()]
-    results += [_live([resim.arm_recording(log) for log in logs])] if len(logs) > 1 else []
+    results += [_live([arm.arm_recording(log) for log in logs])] if len(logs) > 1 else []
     results += [_adroit()] if SHARED.is_dir() else []
     return results
 
 
 def _adroit() -> Result:
     file = read_demonstrations(SHARED)
-    with closing(resim_gym.world_of(file)) as world:
-        layout = resim_gym.layout_of(file.environment, world, file)
-        seen = [resim_gym.started_as_seen(one, world, layout) for one in file.demonstrations]
+    with closing(gymnasium.world_of(file)) as world:
+        layout = gymnasium.layout_of(file.environment, world, file)
+        seen = [gymnasium.started_as_seen(one, world, layout) for one in file.demonstrations]
         starts = {"seen": seen, "recorded": list(file.demonstrations)}
         dt_s = seconds(world.dt_ns)
         found = {
             start: [
-                divergence(resim_gym.recorded_motion(one, layout, dt_s), resim_gym.resimulate(one, world, layout)) for one in some
+                divergence(gymnasium.recorded_motion(one, layout, dt_s), gymnasium.resimulate(one, world, layout)) for one in some
             ]
             for start, some in starts.items()
         }
@@ -109,20 +109,20 @@ def _arm() -> Result:
     return _result("resim_arm", found, {"truth": TRUTH, "sensor_noise_rad": NOISE_RAD})
 
 
-def _recorded(path: Path, setup: Setup, seed: int) -> resim.ArmRecording:
+def _recorded(path: Path, setup: Setup, seed: int) -> arm.ArmRecording:
     with recording(path, setup, "nominal", {"seed": seed}) as sink:
         Episode(teleoperated(setup, seed), SCENARIOS["nominal"], seed, sink).run(8.0)
-    return resim.arm_recording(read_log(path))
+    return arm.arm_recording(read_log(path))
 
 
-def _as_made_by(one: resim.ArmRecording, drives: Sequence[Change], k: int) -> resim.ArmRecording:
-    with closing(resim.world_of(one, drives)) as world:
-        motion = resim.resimulate_arm(one, world)
+def _as_made_by(one: arm.ArmRecording, drives: Sequence[Change], k: int) -> arm.ArmRecording:
+    with closing(arm.world_of(one, drives)) as world:
+        motion = arm.resimulate_arm(one, world)
     noise = np.random.default_rng(k).normal(0.0, NOISE_RAD, motion.q.shape)
     return replace(one, motion=replace(motion, q=motion.q + noise))
 
 
-def _live(recordings: Sequence[resim.ArmRecording]) -> Result:
+def _live(recordings: Sequence[arm.ArmRecording]) -> Result:
     unknown = Unknown(Part.DELAY, -LEAD_S, 0.05, 0.0)
     last = len(recordings) - 1
     found = identify([unknown], _simulator(recordings, LEAD_S), range(last), [last], evaluations=12)
@@ -133,12 +133,12 @@ def _unknowns(joints: tuple[str, ...]) -> tuple[Unknown, ...]:
     return drive_unknowns({"arm": joints[:3], "wrist": joints[3:6]}, {"arm": 6.0, "wrist": 3.0}, 0.05)
 
 
-def _simulator(recordings: Sequence[resim.ArmRecording], lead_s: float) -> Simulate:
-    world = resim.world_of(recordings[0])
+def _simulator(recordings: Sequence[arm.ArmRecording], lead_s: float) -> Simulate:
+    world = arm.world_of(recordings[0])
 
     def simulate(k: int, changes: Sequence[Change]) -> Divergence:
         world.change([*changes, Change(Part.DELAY, lead_s)])
-        return divergence(recordings[k].motion, resim.resimulate_arm(recordings[k], world, lead_s))
+        return divergence(recordings[k].motion, arm.resimulate_arm(recordings[k], world, lead_s))
 
     return simulate
 

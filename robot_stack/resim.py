@@ -18,11 +18,11 @@ from robot_stack.data.log_reader import read_log
 from robot_stack.data.robomimic import read_demonstrations
 from robot_stack.errors import ConfigError, DataError
 from robot_stack.learn import log_folders
-from robot_stack.replay import resim, resim_gym
-from robot_stack.replay.divergence import Divergence, divergence, table
-from robot_stack.replay.divergence_plot import draw_divergence
-from robot_stack.replay.identify import Identified, Simulate, Unknown, drive_unknowns, identify
-from robot_stack.replay.trust import Track, Trust, trust
+from robot_stack.replay.resim import arm, gymnasium
+from robot_stack.replay.resim.divergence import Divergence, divergence, table
+from robot_stack.replay.resim.divergence_plot import draw_divergence
+from robot_stack.replay.resim.identify import Identified, Simulate, Unknown, drive_unknowns, identify
+from robot_stack.replay.resim.trust import Track, Trust, trust
 
 LEAD_S = 0.01
 """Stamps of commands may be this much ahead of those of joints: a negative delay as far as this can be found."""
@@ -71,30 +71,30 @@ def _arm(command: ResimCommand) -> _Found:
     if not folders:
         raise DataError(f"log: found no episode log (.mcap) in {command.log}, allowed a folder that robot-stack wrote")
     chosen = folders[: command.limit or None]
-    recordings = [resim.arm_recording(read_log(folder), command.pictures) for folder in tqdm(chosen, desc="reading", unit="log")]
+    recordings = [arm.arm_recording(read_log(folder), command.pictures) for folder in tqdm(chosen, desc="reading", unit="log")]
     found, pictures = [], {}
     for recording in tqdm(recordings, desc="re-simulating", unit="log"):
-        with closing(resim.world_of(recording)) as world:
-            found.append(divergence(recording.motion, resim.resimulate_arm(recording, world)))
+        with closing(arm.world_of(recording)) as world:
+            found.append(divergence(recording.motion, arm.resimulate_arm(recording, world)))
             if recording.pictures:
-                pictures[recording.motion.name] = resim.picture_gap(recording, world)
+                pictures[recording.motion.name] = arm.picture_gap(recording, world)
     identified = None
     if command.identify:
         unknowns = _arm_unknowns(recordings[0].spec.joint_names[: recordings[0].spec.tip_joint + 1])
         identified = _identify(command, unknowns, _arm_simulator(recordings), len(recordings))
-    tracks = [(resim.track_of(r, r.motion), resim.track_of(r, one.simulated)) for r, one in zip(recordings, found, strict=True)]
+    tracks = [(arm.track_of(r, r.motion), arm.track_of(r, one.simulated)) for r, one in zip(recordings, found, strict=True)]
     return _Found("logs of the arm", found, pictures, identified, _trust(command, tracks))
 
 
-def _arm_simulator(recordings: Sequence[resim.ArmRecording]) -> Simulate:
+def _arm_simulator(recordings: Sequence[arm.ArmRecording]) -> Simulate:
     worlds: dict[str, Any] = {}
 
     def simulate(k: int, changes: Sequence[Change]) -> Divergence:
         recording = recordings[k]
-        world = worlds.setdefault(repr((recording.spec, recording.task)), None) or resim.world_of(recording)
+        world = worlds.setdefault(repr((recording.spec, recording.task)), None) or arm.world_of(recording)
         worlds[repr((recording.spec, recording.task))] = world
         world.change([*changes, Change(Part.DELAY, LEAD_S)])
-        return divergence(recording.motion, resim.resimulate_arm(recording, world, LEAD_S))
+        return divergence(recording.motion, arm.resimulate_arm(recording, world, LEAD_S))
 
     return simulate
 
@@ -108,22 +108,22 @@ def _arm_unknowns(joints: tuple[str, ...]) -> tuple[Unknown, ...]:
 
 def _demonstrations(command: ResimCommand) -> _Found:
     file = read_demonstrations(Path(command.dataset))
-    with closing(resim_gym.world_of(file)) as world:
-        layout = resim_gym.layout_of(file.environment, world, file)
+    with closing(gymnasium.world_of(file)) as world:
+        layout = gymnasium.layout_of(file.environment, world, file)
         chosen = file.demonstrations[: command.limit or None]
         if command.as_seen:
-            chosen = tuple(resim_gym.started_as_seen(one, world, layout) for one in chosen)
+            chosen = tuple(gymnasium.started_as_seen(one, world, layout) for one in chosen)
         dt_s = seconds(world.dt_ns)
-        motions = [resim_gym.recorded_motion(one, layout, dt_s) for one in chosen]
+        motions = [gymnasium.recorded_motion(one, layout, dt_s) for one in chosen]
 
         def simulate(k: int, changes: Sequence[Change]) -> Divergence:
             world.change(changes)
-            return divergence(motions[k], resim_gym.resimulate(chosen[k], world, layout))
+            return divergence(motions[k], gymnasium.resimulate(chosen[k], world, layout))
 
         found = [simulate(k, ()) for k in tqdm(range(len(chosen)), desc="re-simulating", unit="demonstration")]
         identified = _identify(command, _gym_unknowns(world), simulate, len(chosen)) if command.identify else None
         tracks = [
-            (resim_gym.track_of(one, world, layout, d.recorded), resim_gym.track_of(one, world, layout, d.simulated))
+            (gymnasium.track_of(one, world, layout, d.recorded), gymnasium.track_of(one, world, layout, d.simulated))
             for one, d in zip(chosen, found, strict=True)
         ]
     title = f"{file.environment}, start {'as seen' if command.as_seen else 'as recorded'}"

@@ -10,12 +10,12 @@ from robot_stack.data.wire import ChoiceNote
 from robot_stack.errors import ConfigError
 from robot_stack.learn import load_episodes, log_folders
 from robot_stack.replay.crew import Setup
-from robot_stack.replay.gate import Case, Judged, judge
-from robot_stack.replay.gate_report import write_verdict
+from robot_stack.replay.gate.judge import Case, Judged, judge
+from robot_stack.replay.gate.report import write_verdict
+from robot_stack.replay.gate.rules import Finding
 from robot_stack.replay.lockstep import Rates
 from robot_stack.replay.protections import Condition
 from robot_stack.replay.recorded_settings import changed, recorded_settings
-from robot_stack.replay.rules import Finding
 
 EXIT_CODES = {Finding.PROMOTE: 0, Finding.REJECT: 3, Finding.HOLD: 4}
 

@@ -26,9 +26,9 @@ from robot_stack.config.robot_file import load_robot
 from robot_stack.errors import ConfigError, PolicyError
 from robot_stack.learn import load_episodes
 from robot_stack.replay.crew import Setup, autonomous, recording, teleoperated
-from robot_stack.replay.gate import Case, Judged, judge
+from robot_stack.replay.gate.judge import Case, Judged, judge
+from robot_stack.replay.gate.rules import Finding
 from robot_stack.replay.lockstep import Episode, Rates
-from robot_stack.replay.rules import Finding
 from robot_stack.validate import validate
 
 QUICK = GateSettings(observations=10, pairs=0)

@@ -27,7 +27,7 @@ class Setup:
     """One robot in its cell, and how it is protected. `monitor` None: nobody watches the images.
 
     `robot_file`: the name or path `spec` came from, by which a log of it is replayed ("": a shipped robot, by its name).
-    What the world is like and the robot does not know (`replay.perturb`): `world` the robot as it is there (None: as `spec`),
+    What the world is like and the robot does not know (`replay.resim.perturb`): `world` the robot there (None: as `spec`),
     `changes` of its drives, `table_rgb` (0..1).
     """
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from drivers.scenario import SCENARIOS
 from robot_stack.replay.crew import Setup, autonomous
 from robot_stack.replay.lockstep import Episode, Outcome
-from robot_stack.replay.perturb import UNPERTURBED, Perturbation, perturbed
+from robot_stack.replay.resim.perturb import UNPERTURBED, Perturbation, perturbed
 
 NEVER_S = 3600.0
 

@@ -8,10 +8,10 @@ import pytest
 from robot_stack.config.gate import GateSettings
 from robot_stack.errors import ConfigError
 from robot_stack.replay.behaviour import Behaviour
-from robot_stack.replay.gate import decided
+from robot_stack.replay.gate.judge import decided
+from robot_stack.replay.gate.probes import Compared, Undone
+from robot_stack.replay.gate.rules import RULES, Estimate, Evidence, Finding, Fired, Paired, fired, verdict
 from robot_stack.replay.lockstep import Outcome
-from robot_stack.replay.probes import Compared, Undone
-from robot_stack.replay.rules import RULES, Estimate, Evidence, Finding, Fired, Paired, fired, verdict
 from robot_stack.replay.sequential import not_worse
 from robot_stack.replay.verdicts import Report
 from robot_stack.types import Mode

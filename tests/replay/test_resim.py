@@ -15,10 +15,10 @@ from robot_stack.data.log import LogMetadata, LogWriter
 from robot_stack.data.log_reader import read_log
 from robot_stack.errors import ContractError, DataError
 from robot_stack.replay.crew import Setup, recording, teleoperated
-from robot_stack.replay.divergence import Divergence, Motion, divergence, table
-from robot_stack.replay.identify import Unknown, changes_of, identify
 from robot_stack.replay.lockstep import Episode, Rates
-from robot_stack.replay.resim import ArmRecording, arm_recording, picture_gap, resimulate_arm, world_of
+from robot_stack.replay.resim.arm import ArmRecording, arm_recording, picture_gap, resimulate_arm, world_of
+from robot_stack.replay.resim.divergence import Divergence, Motion, divergence, table
+from robot_stack.replay.resim.identify import Unknown, changes_of, identify
 
 SPEC = load_robot("sim_arm")
 JOINTS = SPEC.joint_names[:3]

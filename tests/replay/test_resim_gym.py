@@ -34,8 +34,8 @@ def test_the_human_demonstrations_are_read_whole_and_in_their_order(doors: Demon
 @adroit
 def test_the_hand_moves_as_recorded_until_it_touches_the_door(doors: DemonstrationFile) -> None:
     from robot_stack.clock import seconds
-    from robot_stack.replay.divergence import divergence
-    from robot_stack.replay.resim_gym import layout_of, recorded_motion, resimulate, started_as_seen, world_of
+    from robot_stack.replay.resim.divergence import divergence
+    from robot_stack.replay.resim.gymnasium import layout_of, recorded_motion, resimulate, started_as_seen, world_of
 
     world = world_of(doors)
     layout = layout_of(doors.environment, world, doors)
@@ -54,8 +54,8 @@ def test_the_hand_moves_as_recorded_until_it_touches_the_door(doors: Demonstrati
 def test_any_environment_and_dataset_are_read_column_by_column(tmp_path: Path) -> None:
     import h5py
 
-    from robot_stack.replay.divergence import divergence
-    from robot_stack.replay.resim_gym import layout_of, recorded_motion, resimulate, world_of
+    from robot_stack.replay.resim.divergence import divergence
+    from robot_stack.replay.resim.gymnasium import layout_of, recorded_motion, resimulate, world_of
 
     with h5py.File(tmp_path / "swing.hdf5", "w") as file:
         data = file.create_group("data")

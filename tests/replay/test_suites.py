@@ -13,8 +13,8 @@ from robot_stack.build import load_robot
 from robot_stack.errors import ConfigError
 from robot_stack.replay.crew import Setup, teleoperated
 from robot_stack.replay.lockstep import Episode
-from robot_stack.replay.perturb import UNPERTURBED, Perturbation, perturbed
-from robot_stack.replay.suites import SUITES, suite
+from robot_stack.replay.resim.perturb import UNPERTURBED, Perturbation, perturbed
+from robot_stack.replay.resim.suites import SUITES, suite
 
 SETUP = Setup(load_robot("sim_arm"), monitor=None)
 NOMINAL = SCENARIOS["nominal"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from robot_stack.errors import DataError
-from robot_stack.replay.trust import Track, Trust, trust
+from robot_stack.replay.resim.trust import Track, Trust, trust
 
 TICKS, LOGS = 600, 6
 

@@ -5,8 +5,8 @@
 
 from drivers.scenario import SCENARIOS
 from robot_stack.errors import ConfigError
-from robot_stack.replay.perturb import Perturbation
 from robot_stack.replay.protections import Condition
+from robot_stack.replay.resim.perturb import Perturbation
 
 NOMINAL = Condition("nominal", "nominal")
 

@@ -20,11 +20,11 @@ from robot_stack.data.log_reader import read_log
 from robot_stack.errors import PolicyError, RobotStackError
 from robot_stack.replay.behaviour import Behaviour, behaviour, other_of
 from robot_stack.replay.crew import Setup
+from robot_stack.replay.gate.probes import compare, spots
+from robot_stack.replay.gate.rules import Estimate, Evidence, Finding, Fired, Paired, fired, verdict
 from robot_stack.replay.lockstep import Outcome
-from robot_stack.replay.probes import compare, spots
 from robot_stack.replay.protections import Condition, Job, Trial, Variant, run_jobs
 from robot_stack.replay.recorded_settings import RecordedSettings, changed, recorded_settings
-from robot_stack.replay.rules import Estimate, Evidence, Finding, Fired, Paired, fired, verdict
 from robot_stack.replay.sequential import evidence, not_worse
 from robot_stack.replay.verdicts import Report, replay_verdicts
 from safety.layer import SafetyLayer

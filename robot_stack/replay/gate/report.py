@@ -14,11 +14,11 @@ from robot_stack.data.episode import Episode
 from robot_stack.errors import DataError
 from robot_stack.replay import plots
 from robot_stack.replay.behaviour import Behaviour
-from robot_stack.replay.gate import Judged
-from robot_stack.replay.probes import Worst
+from robot_stack.replay.gate.judge import Judged
+from robot_stack.replay.gate.probes import Worst
+from robot_stack.replay.gate.rules import RULES, Finding, Paired
 from robot_stack.replay.protections import wilson
 from robot_stack.replay.report import data_url, figure, plain, template
-from robot_stack.replay.rules import RULES, Finding, Paired
 from robot_stack.types import Image
 
 COLOURS = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robot_stack.replay.divergence import Divergence
+from robot_stack.replay.resim.divergence import Divergence
 from robot_stack.types import Array
 
 _FLOOR = 1e-6

@@ -17,7 +17,7 @@ import numpy as np
 
 from drivers.dynamics import Change, Part
 from robot_stack.errors import ConfigError, DataError
-from robot_stack.replay.divergence import Divergence
+from robot_stack.replay.resim.divergence import Divergence
 from robot_stack.types import Array
 
 Simulate = Callable[[int, Sequence[Change]], Divergence]

@@ -20,8 +20,8 @@ from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import TaskSettings
 from robot_stack.data.log_reader import EpisodeLog
 from robot_stack.errors import ConfigError, DataError
-from robot_stack.replay.divergence import Motion
-from robot_stack.replay.trust import Track
+from robot_stack.replay.resim.divergence import Motion
+from robot_stack.replay.resim.trust import Track
 from robot_stack.robot import RobotSpec
 from robot_stack.types import CameraFrame, JointState, Request, SafeCommand
 

@@ -13,8 +13,8 @@ from drivers.gym_world import GymWorld
 from robot_stack.clock import seconds
 from robot_stack.data.robomimic import Demonstration, DemonstrationFile
 from robot_stack.errors import DataError
-from robot_stack.replay.divergence import Motion
-from robot_stack.replay.trust import Track
+from robot_stack.replay.resim.divergence import Motion
+from robot_stack.replay.resim.trust import Track
 from robot_stack.types import Array
 
 

@@ -12,8 +12,8 @@ from policies.bundle import Manifest
 from policies.parity import TOLERANCE_RAD
 from robot_stack.config.gate import GateSettings
 from robot_stack.replay.behaviour import Behaviour, Change
+from robot_stack.replay.gate.probes import Compared
 from robot_stack.replay.lockstep import Outcome
-from robot_stack.replay.probes import Compared
 from robot_stack.replay.sequential import evidence, not_worse
 from robot_stack.replay.verdicts import Report
 
