@@ -107,7 +107,9 @@ TELEOP_CHUNK = Topic(
     "reliable: as for a policy, a human passes the same door",
     kept=True,
 )
-POLICY_CHOICE = Topic("/policy/choice", JOINT_STATE, "policy_node", True, 1, 20, "reliable: few and small, for the log alone")
+POLICY_CHOICE = Topic(
+    "/policy/choice", JOINT_STATE, "policy_node", True, 1, 20, "reliable: few and small, for the monitor and the log"
+)
 FALLBACK_COMMAND = Topic(
     "/fallback/command", JOINT_STATE, "fallback_node", False, 1, 200, "best effort: 10 ms later the next replaces a lost one"
 )

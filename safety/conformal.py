@@ -71,6 +71,27 @@ def certified_level(
     return best
 
 
+def familiar_level(runs: Sequence[Array], length: int, alpha: float) -> float:
+    """The highest level that `length` counts in a row of a new run stay below with probability <= alpha (split conformal: Vovk).
+
+    `runs`: the counts (n,) of each held-out run, in order; a new one is exchangeable with them. A run alarms iff its score, the
+    least over windows of `length` of the largest count in the window, is below the level: the floor(alpha (n + 1))-th smallest
+    score. Raises DataError when n runs are too few for alpha, or one is shorter than `length`.
+    """
+    rank, needed = math.floor(alpha * (len(runs) + 1) + 1e-9), math.ceil(1 / alpha - 1e-9) - 1
+    shortest = min((len(run) for run in runs), default=0)
+    if rank < 1 or shortest < length:
+        raise DataError(
+            f"familiar_level: found {len(runs)} runs, the shortest of {shortest} counts; allowed {needed} or more of {length} or "
+            f"more for alpha {alpha:g}; record more episodes of the policy"
+        )
+    return float(np.sort([_least_window(_finite(run), length) for run in runs])[rank - 1])
+
+
+def _least_window(counts: Array, length: int) -> float:
+    return float(np.lib.stride_tricks.sliding_window_view(counts, length).max(axis=1).min())
+
+
 def samples_needed(alpha: float, confidence: float) -> int:
     """How many failing samples the first certified threshold takes: smallest n with (1 - alpha)^n <= 1 - confidence."""
     return math.ceil(math.log(1 - confidence) / math.log(1 - alpha))

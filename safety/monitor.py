@@ -2,14 +2,17 @@
 
 Named causes come first (default deny): a camera that is missing, old, frozen (the same pixels under new stamps; a real
 sensor's noise never repeats), dark, overexposed, or of a brightness the classifier was never trained on. Then the
+pseudo-count of the chosen chunk (`taco`): one that is no number, or several in a row below the level that
+`monitor_training.calibrate_counts` wrote into the card; a card without it has no opinion on finite counts. Last the
 classifier: the ONNX network of `monitor_training`, a probability that the state shown lies outside the V-OCBF safe set,
 against the threshold whose missed-failure rate is bounded by `conformal`.
 """
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ import numpy as np
 
 from robot_stack.clock import nanoseconds
 from robot_stack.config.schema import MonitorSettings
+from robot_stack.data.wire import ChoiceNote
 from robot_stack.errors import PolicyError
 from robot_stack.robot import RobotSpec
 from robot_stack.types import CameraFrame, FailureScore, Image
@@ -40,11 +44,24 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class MonitorState:
-    """All the memory of the monitor: one `Seen` a camera, and the last score with the stamps it belongs to."""
+    """All the memory of the monitor: one `Seen` a camera, and the last score with the stamps it belongs to.
+
+    `judged`: `t_obs_ns` of the last choice judged; `unfamiliar`: how many in a row, up to that one, were.
+    """
 
     seen: tuple[tuple[str, Seen], ...] = ()
     scored: tuple[int, ...] = ()
     score: float = 0.0
+    judged: int | None = None
+    unfamiliar: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Familiarity:
+    """`chunks` in a row whose pseudo-count is below `level` are an alarm. Level 0: any finite count is familiar."""
+
+    level: float = 0.0
+    chunks: int = 1
 
 
 class Classifier:
@@ -56,6 +73,7 @@ class Classifier:
         self.card = read_card(folder)
         self.threshold = float(self.card["threshold"])
         self.cameras: tuple[str, ...] = tuple(self.card["cameras"])
+        self.familiarity = _familiarity(self.card, folder / CARD)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
@@ -87,6 +105,21 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
+def _familiarity(card: dict[str, Any], path: Path) -> Familiarity:
+    """What the card says of counts; a card from before there was a level has no opinion. Raises PolicyError."""
+    found = card.get("familiarity", asdict(Familiarity()))
+    try:
+        familiarity = Familiarity(float(found["level"]), int(found["chunks"]))
+    except (TypeError, ValueError, KeyError):
+        familiarity = Familiarity(math.nan, 0)
+    if not (0.0 <= familiarity.level < math.inf and familiarity.chunks >= 1):
+        raise PolicyError(
+            f"monitor.model: {path}: familiarity: found {found}, allowed a finite level of 0 or more and chunks of 1 or more; "
+            "calibrate again, or take the entry out"
+        )
+    return familiarity
+
+
 class Monitor:
     """The failure monitor of one robot. `spec` names the cameras that must be there."""
 
@@ -94,6 +127,7 @@ class Monitor:
         self._settings = settings
         self._cameras = tuple(camera.name for camera in spec.cameras)
         self._classifier = Classifier(Path(settings.model)) if settings.model else None
+        self._familiarity = self._classifier.familiarity if self._classifier else Familiarity()
         strangers = set(self._classifier.cameras if self._classifier else ()) - set(self._cameras)
         if strangers:
             raise PolicyError(f"monitor.model: wants cameras {sorted(strangers)}, the robot has {list(self._cameras)}")
@@ -107,16 +141,25 @@ class Monitor:
         """A score above it is an alarm; 1 where there is no network."""
         return self._classifier.threshold if self._classifier else 1.0
 
-    def update(self, state: MonitorState, frames: Mapping[str, CameraFrame], now_ns: int) -> tuple[MonitorState, FailureScore]:
-        """The opinion at `now_ns` on the newest frame of each camera. `t_ns` of the score is that of the oldest picture. Pure."""
+    def update(
+        self, state: MonitorState, frames: Mapping[str, CameraFrame], now_ns: int, choice: ChoiceNote | None = None
+    ) -> tuple[MonitorState, FailureScore]:
+        """The opinion at `now_ns` on the newest frame of each camera and the newest `choice` of the policy (None: none spoke).
+
+        `t_ns` of the score is that of the oldest picture. Pure.
+        """
         before = dict(state.seen)
         seen = {name: self._look(before.get(name), frames[name]) for name in self._cameras if name in frames}
         scored, score = self._classify(state, frames)
+        judged, unfamiliar = self._judge(state, choice)
         cause = next((c for c in (self._cause(name, seen.get(name), now_ns) for name in self._cameras) if c), "")
+        if not cause and unfamiliar >= self._familiarity.chunks:
+            cause = "unfamiliar_chunk"
         if not cause and not score <= self.threshold:
             cause = "classifier"
         t_ns = min((s.t_ns for s in seen.values()), default=now_ns)
-        return MonitorState(tuple(seen.items()), scored, score), FailureScore(t_ns, score, self.threshold, cause)
+        after = MonitorState(tuple(seen.items()), scored, score, judged, unfamiliar)
+        return after, FailureScore(t_ns, score, self.threshold, cause)
 
     def _look(self, last: Seen | None, frame: CameraFrame) -> Seen:
         if last is not None and frame.t_ns == last.t_ns:
@@ -126,6 +169,17 @@ class Monitor:
         grey = cv2.cvtColor(np.ascontiguousarray(frame.rgb), cv2.COLOR_RGB2GRAY)
         bright = cv2.countNonZero(cv2.inRange(grey, self._settings.bright_level, 255.0)) / grey.size
         return Seen(frame.t_ns, digest, repeats, float(cv2.mean(grey)[0]), float(bright))
+
+    def _judge(self, state: MonitorState, choice: ChoiceNote | None) -> tuple[int | None, int]:
+        """`judged` and `unfamiliar` after `choice`. A count that is no number is as bad as the whole row; none is no opinion."""
+        if choice is None or choice.counts is None:
+            return None, 0
+        if choice.t_obs_ns == state.judged:
+            return state.judged, state.unfamiliar
+        count = choice.counts[choice.winner] if 0 <= choice.winner < len(choice.counts) else math.nan
+        if not math.isfinite(count):
+            return choice.t_obs_ns, self._familiarity.chunks
+        return choice.t_obs_ns, state.unfamiliar + 1 if count < self._familiarity.level else 0
 
     def _classify(self, state: MonitorState, frames: Mapping[str, CameraFrame]) -> tuple[tuple[int, ...], float]:
         """Stamps and score of the pictures; the last one again where nothing is new, 0 without a network or some camera."""

@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,8 +26,8 @@ from torch.nn import functional
 from robot_stack.config.schema import MonitorSettings
 from robot_stack.errors import DataError, PolicyError
 from robot_stack.types import Array, Image
-from safety.conformal import certified_threshold, samples_needed
-from safety.monitor import CARD, NETWORK, Classifier
+from safety.conformal import certified_threshold, familiar_level, samples_needed
+from safety.monitor import CARD, NETWORK, Classifier, Familiarity, read_card
 
 PARITY = 1e-4
 _GREY_SLACK = 25.0
@@ -114,6 +114,19 @@ def train_monitor(
     parity = _parity(out, images, np.flatnonzero(held)[:32], scores[:32])
     _write_card(out, images, MonitorFigures(**(asdict(figures) | {"parity": parity})), settings)
     return out
+
+
+def calibrate_counts(folder: Path, runs: Sequence[Array], chunks: int = 3, alpha: float = 0.02) -> Familiarity:
+    """Write into the card in `folder` the level below which `chunks` counts in a row are an alarm, in a share of runs <= alpha.
+
+    `runs`: the counts (n,) of the chunks chosen in each held-out nominal episode, in order. They, and so the level, belong to one
+    bundle and its number of candidates. Raises DataError on too few runs, PolicyError when `folder` holds no monitor.
+    """
+    card = read_card(folder)
+    familiarity = Familiarity(familiar_level(runs, chunks, alpha), chunks)
+    card["familiarity"] = asdict(familiarity) | {"alpha": alpha, "runs": len(runs)}
+    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
+    return familiarity
 
 
 def _check(images: Mapping[str, Image], labels: NDArray[np.bool_]) -> tuple[int, int]:

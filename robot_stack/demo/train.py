@@ -13,12 +13,14 @@ from robot_stack.config.schema import MonitorSettings, PolicySettings, TacoSetti
 from robot_stack.data.episode import Episode
 from robot_stack.data.from_log import episode_from_log
 from robot_stack.data.log import read_log
+from robot_stack.data.wire import ChoiceNote
 from robot_stack.errors import DataError
 from robot_stack.learn import bundle_of, log_folders
 from robot_stack.robot import RobotSpec
 from robot_stack.types import Array
 from safety.hindsight import join, place_obstacles, transitions, wander
-from safety.monitor_training import train_monitor
+from safety.monitor import Familiarity
+from safety.monitor_training import calibrate_counts, train_monitor
 from safety.vocbf import barrier_values, train_vocbf
 
 
@@ -92,3 +94,17 @@ def learn_monitor(cell: Cell, logs: Sequence[Path], barrier: Path, settings: Mon
     pictures = {camera: np.concatenate([episode.images[camera] for episode in episodes]) for camera in cell.cameras}
     groups = np.concatenate([np.full(len(episode), i) for i, episode in enumerate(episodes)])
     return train_monitor(pictures, values < level, out, settings, seed, groups)
+
+
+def calibrate_monitor(logs: Sequence[Path], monitor: Path) -> Familiarity:
+    """What pseudo-counts the policy's own choices have in nominal episodes, as logged: the level goes into the card in `monitor`.
+
+    Raises DataError on too few episodes or one without a selector, PolicyError when `monitor` holds no monitor.
+    """
+    return calibrate_counts(monitor, [chosen_counts(path) for folder in logs for path in log_folders(folder)])
+
+
+def chosen_counts(log: Path) -> Array:
+    """The pseudo-counts (n,) of the chunks chosen in an episode, in order; empty where no selector chose."""
+    notes = [value for _, _, value in read_log(log).iterate({"/policy/choice"}) if isinstance(value, ChoiceNote)]
+    return np.array([note.counts[note.winner] for note in notes if note.counts is not None])

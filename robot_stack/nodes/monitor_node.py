@@ -1,4 +1,4 @@
-"""Watches the cameras: a failure score every cycle, frames or none, and the hazards found, stamped as their picture."""
+"""Watches the cameras and what the policy chose: a failure score every cycle, frames or none, and the hazards found."""
 
 import sys
 import time
@@ -9,20 +9,22 @@ from robot_stack.data.wire import to_message
 from robot_stack.graph import HAZARDS, SCORE
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
 from robot_stack.nodes.messages import make
-from robot_stack.nodes.newest import NewestFrames
+from robot_stack.nodes.newest import NewestChoice, NewestFrames
 from robot_stack.nodes.periodic import Periodic
 from robot_stack.nodes.sayer import Sayer
 
 
 class MonitorJob:
-    """Monitor and detector on the newest frames. A camera that is silent is a cause in the score, never a missing score."""
+    """Monitor and detector on the newest values. A camera that is silent is a cause in the score, never a missing score."""
 
     def __init__(self, node: ManagedNode, run: build.Run) -> None:
         self._monitor = build.monitor(run)
         self._detector = build.detector(run)
         self._watched = self._monitor.start()
         self._tracked = self._detector.start()
-        self._frames = NewestFrames(node, [c.name for c in run.robot.cameras], Sayer(node.get_logger()))
+        sayer = Sayer(node.get_logger())
+        self._frames = NewestFrames(node, [c.name for c in run.robot.cameras], sayer)
+        self._choice = NewestChoice(node, sayer)
         self._scores = node.publisher(SCORE)
         self._hazards = node.publisher(HAZARDS)
         self._loop = Periodic("monitor", nanoseconds(1.0 / run.monitor.rate_hz), self._watch, node.fail)
@@ -45,7 +47,7 @@ class MonitorJob:
             self._tracked, hazards = self._detector.track(self._tracked, frame, now_ns)
             if hazards is not None:
                 self._hazards.publish(to_message(hazards, make))
-        self._watched, score = self._monitor.update(self._watched, frames, now_ns)
+        self._watched, score = self._monitor.update(self._watched, frames, now_ns, self._choice.note)
         self._scores.publish(to_message(score, make))
 
 

@@ -1,12 +1,12 @@
-"""The newest values a node has heard, for loops that look when they want: frames by camera, and the measured joints."""
+"""The newest values a node has heard, for loops that look when they want: frames by camera, the measured joints, the choice."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from robot_stack.data.wire import frame_value, state_value
+from robot_stack.data.wire import ChoiceNote, frame_value, note_value, state_value
 from robot_stack.errors import ContractError
-from robot_stack.graph import JOINTS, frames_topic
+from robot_stack.graph import JOINTS, POLICY_CHOICE, frames_topic
 from robot_stack.nodes.lifecycle import ManagedNode
 from robot_stack.nodes.sayer import Sayer
 from robot_stack.types import CameraFrame, JointState
@@ -64,3 +64,18 @@ class NewestJoints:
             self._recent.append(state_value(message, self._names))
         except ContractError as error:
             self._sayer.say("joints", f"{JOINTS.name}: dropped: {error}")
+
+
+class NewestChoice:
+    """Hears /policy/choice; a message that is no note on a choice is said and dropped."""
+
+    def __init__(self, node: ManagedNode, sayer: Sayer) -> None:
+        self.note: ChoiceNote | None = None
+        self._sayer = sayer
+        node.subscribe(POLICY_CHOICE, self._take)
+
+    def _take(self, message: Any) -> None:
+        try:
+            self.note = note_value(message)
+        except ContractError as error:
+            self._sayer.say("choice", f"{POLICY_CHOICE.name}: dropped: {error}")

@@ -16,7 +16,7 @@ import numpy as np
 from robot_stack.config.schema import MonitorSettings
 from robot_stack.control import TELEOP_SOURCE
 from robot_stack.data.log_reader import EpisodeLog
-from robot_stack.data.wire import chunk_key
+from robot_stack.data.wire import ChoiceNote, chunk_key
 from robot_stack.data.wire_step import sentence
 from robot_stack.errors import DataError
 from robot_stack.interfaces import Policy, Safety
@@ -168,15 +168,18 @@ def _name(score: FailureScore) -> tuple[int, float, str]:
 
 
 def _scores_again(log: EpisodeLog, monitor: Monitor) -> dict[tuple[int, float, str], FailureScore]:
-    """What `monitor` says to the pictures that were there at each recorded score."""
+    """What `monitor` says to the pictures and the choice that were there at each recorded score."""
     frames: dict[str, CameraFrame] = {}
+    choice: ChoiceNote | None = None
     found, state = {}, MonitorState()
-    topics = {topic for topic in log.topics if topic.endswith("/image")} | {"/monitor/score"}
+    topics = {topic for topic in log.topics if topic.endswith("/image")} | {"/monitor/score", "/policy/choice"}
     for _, t_ns, value in log.iterate(topics):
         if isinstance(value, CameraFrame):
             frames[value.camera] = value
+        elif isinstance(value, ChoiceNote):
+            choice = value
         elif isinstance(value, FailureScore):
-            state, found[_name(value)] = monitor.update(state, frames, t_ns)
+            state, found[_name(value)] = monitor.update(state, frames, t_ns, choice)
     return found
 
 

@@ -104,6 +104,7 @@ class Episode:
         self._joints: deque[JointState] = deque(maxlen=round(0.3 * NS_PER_S / crew.safety.dt_ns))
         self._pending: list[tuple[int, Choice, ChoiceNote]] = []
         self._scores: list[tuple[int, FailureScore]] = []
+        self._choice: ChoiceNote | None = None
         self._monitor_state = MonitorState()
         self._detector_state = crew.detector.start()
         self._hazards: Hazards | None = None
@@ -183,9 +184,9 @@ class Episode:
             self._decide(now, self._crew.policy)
         if not self._pending or self._pending[0][0] > now:
             return None
-        _, choice, note = self._pending.pop(0)
+        _, choice, self._choice = self._pending.pop(0)
         self._publish("/policy/chunk", now, choice.chunk)
-        self._publish("/policy/choice", now, note)
+        self._publish("/policy/choice", now, self._choice)
         return choice.chunk
 
     def _teleop(self, now: int, teleoperator: Teleoperator) -> ActionChunk | None:
@@ -206,7 +207,8 @@ class Episode:
         if self._is_due("monitor", now, self._crew.rates.monitor_hz):
             score = FailureScore(now, 0.0, 1.0)
             if self._crew.monitor is not None:
-                self._monitor_state, score = self._crew.monitor.update(self._monitor_state, self._frames, now)
+                monitor = self._crew.monitor
+                self._monitor_state, score = monitor.update(self._monitor_state, self._frames, now, self._choice)
             self._detect(now)
             self._scores.append((now + nanoseconds(self._crew.rates.monitor_latency_s), score))
         if not self._scores or self._scores[0][0] > now:

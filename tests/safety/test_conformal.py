@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from robot_stack.errors import DataError
-from safety.conformal import certified_level, certified_threshold, clopper_pearson_upper, samples_needed
+from safety.conformal import certified_level, certified_threshold, clopper_pearson_upper, familiar_level, samples_needed
 
 
 @given(st.integers(1, 300), st.data(), st.floats(0.5, 0.999))
@@ -81,3 +81,20 @@ def test_the_search_for_a_level_stops_at_the_first_that_fails_its_test() -> None
 def test_no_level_is_certified_by_too_few_trials_or_by_none() -> None:
     assert certified_level([0.0], lambda _: (0, 0), 0.05, 0.95) == (math.inf, 0.0)
     assert certified_level([0.0], lambda _: (0, 10), 0.05, 0.95) == (math.inf, 0.0)
+
+
+def test_a_new_run_falls_below_the_familiar_level_as_rarely_as_promised() -> None:
+    rng, alpha = np.random.default_rng(4), 0.1
+    below = []
+    for _ in range(2000):
+        *known, new = rng.random((20, 8))
+        level = familiar_level(known, 2, alpha)
+        below.append(any(new[i] < level and new[i + 1] < level for i in range(7)))
+    assert alpha / 2 - 0.02 < np.mean(below) <= alpha + 0.02
+
+
+@pytest.mark.parametrize("runs", [[np.ones(5)] * 48, [np.ones(5)] * 48 + [np.ones(2)], []])
+def test_too_few_or_too_short_runs_give_no_familiar_level(runs: list[np.ndarray]) -> None:
+    with pytest.raises(DataError, match="allowed 49 or more of 3 or more"):
+        familiar_level(runs, 3, 0.02)
+    assert familiar_level([np.ones(3)] * 49, 3, 0.02) == 1.0

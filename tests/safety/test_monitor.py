@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from robot_stack.config.schema import MonitorSettings
+from robot_stack.data.wire import ChoiceNote
 from robot_stack.errors import PolicyError
 from robot_stack.robot import CameraSpec, Capsule, Joint, RobotSpec
 from robot_stack.types import CameraFrame, FailureScore, Image
@@ -156,3 +158,65 @@ def test_a_missing_or_altered_network_refuses_to_start(tmp_path: Path) -> None:
 def test_a_network_for_cameras_the_robot_lacks_refuses_to_start(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="wrist"):
         Monitor(MonitorSettings(model=str(brightness_network(tmp_path))), cell(("scene",)))
+
+
+def chosen(t_ns: int, count: float, winner: int = 1) -> ChoiceNote:
+    return ChoiceNote(t_ns, "flow", winner, 0.04, np.array([9.0, count]))
+
+
+def judge(monitor: Monitor, choices: Sequence[ChoiceNote | None]) -> list[str]:
+    """The cause after each choice, on pictures that are in order."""
+    state, causes = monitor.start(), []
+    for i, choice in enumerate(choices):
+        state, score = monitor.update(state, frames(i * 33 * MS), i * 33 * MS, choice)
+        causes.append(score.cause)
+    return causes
+
+
+@pytest.fixture
+def counting(tmp_path: Path) -> Monitor:
+    """A monitor that takes three counts in a row below 2 for an alarm."""
+    return Monitor(
+        MonitorSettings(model=str(with_familiarity(brightness_network(tmp_path), {"level": 2.0, "chunks": 3}))), cell()
+    )
+
+
+def with_familiarity(folder: Path, familiarity: object) -> Path:
+    card = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps(card | {"familiarity": familiarity}))
+    return folder
+
+
+def test_the_third_unfamiliar_chunk_in_a_row_is_an_alarm_the_second_is_not(counting: Monitor) -> None:
+    causes = judge(counting, [chosen(i, 1.0) for i in range(3)] + [chosen(3, 2.0)])
+    assert causes == ["", "", "unfamiliar_chunk", ""]
+
+
+def test_a_familiar_chunk_between_unfamiliar_ones_begins_the_row_again(counting: Monitor) -> None:
+    assert not any(judge(counting, [chosen(i, count) for i, count in enumerate((1.0, 1.0, 2.0, 1.0, 1.0))]))
+
+
+def test_one_choice_looked_at_often_is_one_choice(counting: Monitor) -> None:
+    assert not any(judge(counting, [chosen(0, 1.0)] * 6))
+
+
+@pytest.mark.parametrize("choice", [chosen(0, math.nan), chosen(0, math.inf), chosen(0, 5.0, -1), chosen(0, 5.0, 2)])
+def test_a_count_that_is_no_number_is_an_alarm_at_once_until_the_next_choice(choice: ChoiceNote, counting: Monitor) -> None:
+    for monitor in (counting, Monitor(MonitorSettings(), cell())):
+        assert judge(monitor, [choice, choice, chosen(1, 5.0)]) == ["unfamiliar_chunk", "unfamiliar_chunk", ""]
+
+
+def test_without_a_choice_or_a_selector_there_is_no_opinion_on_chunks(counting: Monitor) -> None:
+    assert not any(judge(counting, [None] * 4 + [ChoiceNote(i, "flow", 0, 0.04, None) for i in range(4)]))
+
+
+def test_a_card_without_a_level_has_no_opinion_on_counts(tmp_path: Path) -> None:
+    old = Monitor(MonitorSettings(model=str(brightness_network(tmp_path))), cell())
+    assert not any(judge(old, [chosen(i, 1e-9) for i in range(5)]))
+
+
+@pytest.mark.parametrize("wrong", [{"level": math.nan, "chunks": 3}, {"level": 2.0, "chunks": 0}, {"level": 2.0}, 7])
+def test_a_level_that_is_none_refuses_to_start(tmp_path: Path, wrong: object) -> None:
+    folder = with_familiarity(brightness_network(tmp_path), wrong)
+    with pytest.raises(PolicyError, match=r"monitor\.json: familiarity: found"):
+        Monitor(MonitorSettings(model=str(folder)), cell())

@@ -1,6 +1,7 @@
 """The monitor's classifier on pictures whose truth is drawn: failure is a red dot near a white one in one of two cameras."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from robot_stack.config.schema import MonitorSettings
 from robot_stack.errors import DataError
 from robot_stack.robot import CameraSpec, Capsule, Joint, RobotSpec
 from robot_stack.types import CameraFrame, Image
-from safety.monitor import CARD, NETWORK, Monitor
-from safety.monitor_training import area_under_curve, train_monitor
+from safety.monitor import CARD, NETWORK, Classifier, Familiarity, Monitor
+from safety.monitor_training import area_under_curve, calibrate_counts, train_monitor
 
 SETTINGS = MonitorSettings(train_pixels=16, train_width=6, train_steps=150, train_batch=64, alpha=0.1)
 
@@ -88,3 +89,12 @@ def test_area_under_the_curve_counts_ties_as_half() -> None:
     labels = np.array([True, True, False, False])
     assert area_under_curve(np.array([0.9, 0.8, 0.1, 0.2]), labels) == 1.0
     assert area_under_curve(np.array([0.5, 0.5, 0.5, 0.5]), labels) == 0.5
+
+
+def test_calibration_writes_a_level_the_monitor_reads(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "calibrated"
+    shutil.copytree(trained, folder)
+    runs = [np.array([9.0, 5.0 + i, 1.0, 4.0, 9.0]) for i in range(49)]
+    assert calibrate_counts(folder, runs, chunks=2) == Familiarity(4.0, 2)
+    assert Classifier(folder).familiarity == Familiarity(4.0, 2)
+    assert Classifier(trained).familiarity == Familiarity()
