@@ -1,66 +1,23 @@
-"""The exact answer a learned barrier is measured against: the largest margin that can be kept for ever, on a 2-D grid.
+"""The exact answer a learned barrier is measured against: the largest margin that can be kept for ever, on a grid.
 
     V(x) = max_u min_t h(x(t)),      V <- min{ h(x), max_u V(x + tau F(x, u)) }   from V = h, to its fixed point
                                                                       (Bansal et al. 2017, arXiv 1709.07523, avoid game)
 
-Semi-Lagrangian: V between grid points is bilinear, the control is tried in a set of directions. {V >= 0} is the viability kernel
-of {h >= 0}: every state of it can stay safe, no other can.
+Semi-Lagrangian: V between nodes is multilinear, the control is tried in a set of directions. {V >= 0} is the viability kernel of
+{h >= 0}: every state of it can stay safe, no other can.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robot_stack.errors import ContractError
 from robot_stack.types import Array
+from safety.reachability import StateGrid
 
 Step = Callable[[Array, Array], Array]
-"""States (n, 2) `tau` after (n, 2) under one control (m,), inside the grid."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Grid:
-    """Evenly spaced points `x` (nx,) and `y` (ny,); functions on it are (nx, ny)."""
-
-    x: Array
-    y: Array
-
-    @classmethod
-    def over(cls, low: tuple[float, float], high: tuple[float, float], spacing: float) -> "Grid":
-        """About `spacing` apart, corners included."""
-        counts = [round((b - a) / spacing) + 1 for a, b in zip(low, high, strict=True)]
-        return cls(np.linspace(low[0], high[0], counts[0]), np.linspace(low[1], high[1], counts[1]))
-
-    @property
-    def states(self) -> Array:
-        """All points (nx * ny, 2)."""
-        return np.stack(np.meshgrid(self.x, self.y, indexing="ij"), axis=-1).reshape(-1, 2)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(nx, ny)"""
-        return len(self.x), len(self.y)
-
-    def corners(self, states: Array) -> tuple[NDArray[np.int64], Array]:
-        """Indices (n, 4) into a flat function of the cell around each state, and where in the cell it is (n, 2), 0 to 1."""
-        i, s = _cell(self.x, states[:, 0])
-        j, t = _cell(self.y, states[:, 1])
-        flat = i * len(self.y) + j
-        return np.stack([flat, flat + 1, flat + len(self.y), flat + len(self.y) + 1], axis=1), np.stack([s, t], axis=1)
-
-    def weights(self, states: Array) -> tuple[NDArray[np.int64], Array]:
-        """Indices (n, 4) and bilinear weights (n, 4): ``(values[indices] * weights).sum(1)`` is the value at each state."""
-        corners, st = self.corners(states)
-        s, t = st.T
-        return corners, np.stack([(1 - s) * (1 - t), (1 - s) * t, s * (1 - t), s * t], axis=1)
-
-
-def _cell(axis: Array, values: Array) -> tuple[NDArray[np.int64], Array]:
-    place = np.clip((values - axis[0]) / (axis[1] - axis[0]), 0, len(axis) - 1)
-    cell = np.minimum(place.astype(np.int64), len(axis) - 2)
-    return cell, place - cell
+"""States (n, D) `tau` after (n, D) under one control (m,), inside the grid."""
 
 
 def directions(count: int) -> Array:
@@ -69,18 +26,18 @@ def directions(count: int) -> Array:
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def avoid_value(grid: Grid, margin: Array, step: Step, controls: Array, tolerance: float = 1e-4, most: int = 2000) -> Array:
-    """V (nx, ny) of `margin` h (nx, ny) under the best of `controls` (k, m). Stops where no value fell by `tolerance` in a sweep;
-    raises ContractError after `most` sweeps."""
-    if margin.shape != grid.shape or not np.isfinite(margin).all():
-        raise ContractError(f"avoid_value: found margin {margin.shape}, allowed finite {grid.shape}")
-    states, h = grid.states, margin.reshape(-1)
-    indices, weights = zip(*(grid.weights(step(states, u)) for u in controls), strict=True)
-    corner, weight = np.stack(indices), np.stack(weights)
-    value: Array = h
+def avoid_value(grid: StateGrid, margin: Array, step: Step, controls: Array, tolerance: float = 1e-4, most: int = 2000) -> Array:
+    """V, shaped as the grid, of `margin` h (nodes,) under the best of `controls` (k, m). Stops where no value fell by `tolerance`
+    in a sweep; raises ContractError after `most` sweeps."""
+    nodes = grid.nodes
+    if margin.shape != nodes.shape[:1] or not np.isfinite(margin).all():
+        raise ContractError(f"avoid_value: found margin {margin.shape}, allowed finite ({len(nodes)},), one a node of the grid")
+    cells = [grid.cell(step(nodes, u)) for u in controls]
+    corner, weight = np.stack([index for index, _ in cells]), np.stack([factors.prod(axis=2) for _, factors in cells])
+    value = margin
     for _ in range(most):
         best = np.einsum("kni,kni->kn", value[corner], weight).max(axis=0)
-        after: Array = np.minimum(h, best)
+        after: Array = np.minimum(margin, best)
         fell, value = float((value - after).max()), after
         if fell < tolerance:
             return value.reshape(grid.shape)
@@ -89,16 +46,15 @@ def avoid_value(grid: Grid, margin: Array, step: Step, controls: Array, toleranc
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GridBarrier:
-    """A function on a grid as a barrier of the filter: bilinear value and gradient."""
+    """A function on a grid, shaped as the grid, as a barrier of the filter: multilinear value and its gradient."""
 
-    grid: Grid
+    grid: StateGrid
     values: Array
 
     def values_and_gradients(self, states: Array) -> tuple[Array, Array]:
-        """B (n,) and dB/dx (n, 2) at `states` (n, 2); outside the grid those of its edge."""
-        corners, weights = self.grid.weights(states)
-        s, t = self.grid.corners(states)[1].T
-        a, b, c, d = self.values.reshape(-1)[corners].T
-        dx, dy = self.grid.x[1] - self.grid.x[0], self.grid.y[1] - self.grid.y[0]
-        gradient = np.stack([((c - a) * (1 - t) + (d - b) * t) / dx, ((b - a) * (1 - s) + (d - c) * s) / dy], axis=1)
-        return (np.stack([a, b, c, d], axis=1) * weights).sum(axis=1), gradient
+        """B (n,) and dB/dx (n, D) at `states` (n, D); outside the grid those of its edge."""
+        index, factors = self.grid.cell(states)
+        around = self.values.reshape(-1)[index]
+        rise = np.where(self.grid.corners, 1.0, -1.0) / self.grid.spacing
+        slopes = [(around * np.delete(factors, i, axis=2).prod(axis=2)) @ rise[:, i] for i in range(rise.shape[1])]
+        return (around * factors.prod(axis=2)).sum(axis=1), np.stack(slopes, axis=1)

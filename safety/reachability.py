@@ -20,6 +20,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robot_stack.errors import ConfigError, ContractError
 from robot_stack.types import Array
@@ -37,6 +38,11 @@ class StateGrid:
     upper: tuple[float, ...]
     shape: tuple[int, ...]
 
+    @classmethod
+    def over(cls, lower: tuple[float, ...], upper: tuple[float, ...], spacing: float) -> "StateGrid":
+        """Nodes about `spacing` apart in every dimension."""
+        return cls(lower, upper, tuple(round((b - a) / spacing) + 1 for a, b in zip(lower, upper, strict=True)))
+
     def __post_init__(self) -> None:
         sizes = {len(self.lower), len(self.upper), len(self.shape)}
         if len(sizes) != 1 or not 1 <= len(self.shape) <= MAX_DIMENSIONS:
@@ -53,23 +59,34 @@ class StateGrid:
         return np.asarray((np.array(self.upper) - np.array(self.lower)) / (np.array(self.shape) - 1))
 
     @property
+    def axes(self) -> tuple[Array, ...]:
+        """The nodes of each dimension."""
+        return tuple(np.linspace(a, b, n) for a, b, n in zip(self.lower, self.upper, self.shape, strict=True))
+
+    @property
     def nodes(self) -> Array:
         """All nodes (prod(shape), D), the last dimension fastest."""
-        axes = [np.linspace(a, b, n) for a, b, n in zip(self.lower, self.upper, self.shape, strict=True)]
-        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+        return np.stack(np.meshgrid(*self.axes, indexing="ij"), axis=-1).reshape(-1, len(self.shape))
+
+    @property
+    def corners(self) -> NDArray[np.int64]:
+        """Of a cell (2^D, D): 0 for the lower node of a dimension, 1 for the upper, the last dimension fastest."""
+        return np.array(list(product((0, 1), repeat=len(self.shape))))
+
+    def cell(self, states: Array) -> tuple[NDArray[np.int64], Array]:
+        """Indices (n, 2^D) of the `corners` around `states` (n, D), and factors (n, 2^D, D): a corner's weight is their product.
+        Outside the grid the nearest edge counts."""
+        place = np.clip((states - np.array(self.lower)) / self.spacing, 0.0, np.array(self.shape) - 1.0)
+        low = np.minimum(place.astype(np.int64), np.array(self.shape) - 2)
+        part = (place - low)[:, None]
+        index = np.ravel_multi_index(tuple(np.moveaxis(low[:, None] + self.corners, -1, 0)), self.shape)
+        return index, np.where(self.corners, part, 1.0 - part)
 
     def interpolate(self, table: Array, states: Array) -> Array:
-        """`table` (nodes, M) or (nodes,) at `states` (n, D), multilinear; outside the grid the nearest edge counts."""
-        place = (states - np.array(self.lower)) / self.spacing
-        place = np.clip(place, 0.0, np.array(self.shape) - 1.0)
-        low = np.minimum(place.astype(np.int64), np.array(self.shape) - 2)
-        part = place - low
-        found = np.zeros((len(states), *table.shape[1:]))
-        for corner in product((0, 1), repeat=len(self.shape)):
-            weight = np.prod(np.where(corner, part, 1.0 - part), axis=1)
-            index = np.ravel_multi_index(tuple((low + np.array(corner)).T), self.shape)
-            found += weight.reshape(-1, *[1] * (table.ndim - 1)) * table[index]
-        return found
+        """`table` (nodes, M) or (nodes,) at `states` (n, D), multilinear."""
+        index, factors = self.cell(states)
+        weights = factors.prod(axis=2)
+        return np.asarray((weights.reshape(*weights.shape, *[1] * (table.ndim - 1)) * table[index]).sum(axis=1))
 
 
 def backward_tube(grid: StateGrid, drift: Array, margin: Array, horizon_s: float, spread: Array | None = None) -> Array:

@@ -14,7 +14,7 @@ def compare(barrier: StateBarrier, level: float, exact: GridBarrier, h: Array) -
     certified set, what is unsafe. `doomed_called_safe`: of the states clear of rocks from which no action helps.
     `rock_called_safe`: of the rocks. `safe_lost`: of the exact set. `iou` of the safe sets; `iou_unsafe` of what is left, the
     sharper figure, since 93 % of the river is safe."""
-    ours = barrier.values_and_gradients(exact.grid.states)[0] >= level
+    ours = barrier.values_and_gradients(exact.grid.nodes)[0] >= level
     truth = exact.values.reshape(-1) >= 0
     doomed, rock = ~truth & (h >= 0), h < 0
     return {

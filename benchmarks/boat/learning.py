@@ -18,8 +18,9 @@ from benchmarks.boat.network import FitSettings, TanhBarrier
 from drivers.boat import Boat, BoatLog, collect
 from robot_stack.config.schema import VocbfSettings
 from robot_stack.demo.cache import stage
-from safety.avoid_value import Grid, GridBarrier, avoid_value, directions
+from safety.avoid_value import GridBarrier, avoid_value, directions
 from safety.dynamics_model import DynamicsModel, DynamicsSettings, train_dynamics
+from safety.reachability import StateGrid
 from safety.vocbf import FittedBarrier, fit_barrier
 
 CODE = ("drivers/boat.py", "safety/hindsight.py", "benchmarks/boat/dataset.py", "benchmarks/boat/network.py")
@@ -62,15 +63,14 @@ class Lessons:
     def exact(self) -> GridBarrier:
         """V of the true plant on the grid."""
         study, boat = self.study, self.boat
-        grid = Grid.over(boat.low, boat.high, study.grid_spacing)
+        grid = StateGrid.over(boat.low, boat.high, study.grid_spacing)
 
         def step(states: Any, u: Any) -> Any:
             return np.clip(states + study.grid_step * (boat.fields(states)[0] + u), boat.low, boat.high)
 
-        margin = boat.margin(grid.states).reshape(grid.shape)
-        make = lambda: avoid_value(grid, margin, step, directions(study.grid_controls))  # noqa: E731
+        make = lambda: avoid_value(grid, boat.margin(grid.nodes), step, directions(study.grid_controls))  # noqa: E731
         inputs = (study.grid_spacing, study.grid_step, study.grid_controls)
-        return GridBarrier(grid, self._kept("exact", inputs, ("safety/avoid_value.py",), make))
+        return GridBarrier(grid, self._kept("exact", inputs, ("safety/avoid_value.py", "safety/reachability.py"), make))
 
     @cached_property
     def model(self) -> DynamicsModel:

@@ -31,12 +31,12 @@ def values(lessons: Lessons, level: float, file: Path) -> Path:
     figure, axes = plt.subplots(2, 3, figsize=(15, 8), layout="constrained")
     grid = lessons.exact.grid
     for axis, (name, barrier) in zip(axes.flat, barriers.items(), strict=False):
-        B = barrier.values_and_gradients(grid.states)[0].reshape(grid.shape)
-        picture = axis.pcolormesh(grid.x, grid.y, B.T, cmap="RdBu", vmin=-0.5, vmax=0.5, rasterized=True)
-        axis.contour(grid.x, grid.y, B.T, levels=[0.0], colors="k", linewidths=1.5)
+        B = barrier.values_and_gradients(grid.nodes)[0].reshape(grid.shape)
+        picture = axis.pcolormesh(*grid.axes, B.T, cmap="RdBu", vmin=-0.5, vmax=0.5, rasterized=True)
+        axis.contour(*grid.axes, B.T, levels=[0.0], colors="k", linewidths=1.5)
         if name == "V-OCBF" and np.isfinite(level):
-            axis.contour(grid.x, grid.y, B.T, levels=[level], colors="k", linestyles="dotted")
-        axis.contour(grid.x, grid.y, lessons.exact.values.T, levels=[0.0], colors="w", linewidths=1.0)
+            axis.contour(*grid.axes, B.T, levels=[level], colors="k", linestyles="dotted")
+        axis.contour(*grid.axes, lessons.exact.values.T, levels=[0.0], colors="w", linewidths=1.0)
         _river(axis, lessons.boat)
         axis.set_title(name)
     _error(axes.flat[5], lessons)
@@ -46,9 +46,9 @@ def values(lessons: Lessons, level: float, file: Path) -> Path:
 
 def _error(axis: Any, lessons: Lessons) -> None:
     grid = lessons.exact.grid
-    B = lessons.vocbf.values_and_gradients(grid.states)[0].reshape(grid.shape)
+    B = lessons.vocbf.values_and_gradients(grid.nodes)[0].reshape(grid.shape)
     wrong = np.sign((B >= 0).astype(int) - (lessons.exact.values >= 0).astype(int))
-    axis.pcolormesh(grid.x, grid.y, wrong.T, cmap="coolwarm", vmin=-1, vmax=1, rasterized=True)
+    axis.pcolormesh(*grid.axes, wrong.T, cmap="coolwarm", vmin=-1, vmax=1, rasterized=True)
     _river(axis, lessons.boat)
     axis.set_title("V-OCBF: red false safe, blue given away")
 
@@ -63,7 +63,7 @@ def paths(lessons: Lessons, rows: list[Method], starts: Array, file: Path) -> Pa
             axis.plot(*path.T, color="tab:red" if violated else "tab:blue", linewidth=0.8)
         axis.plot(*starts.T, "k.", markersize=3)
         grid = lessons.exact.grid
-        axis.contour(grid.x, grid.y, lessons.exact.values.T, levels=[0.0], colors="k", linewidths=0.8)
+        axis.contour(*grid.axes, lessons.exact.values.T, levels=[0.0], colors="k", linewidths=0.8)
         _river(axis, lessons.boat)
         axis.set_title(f"{row.name}: {int(runs.violated.sum())} of {len(starts)} touch")
     for axis in axes.flat[len(rows) :]:
