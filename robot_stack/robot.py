@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from robot_stack.device import Controller, Servo, ServoBus, UrLink
 from robot_stack.errors import ConfigError
 from robot_stack.types import Array
 
@@ -16,7 +17,8 @@ Vector3 = tuple[float, float, float]
 @dataclass(frozen=True)
 class Joint:
     """One joint: its frame sits at `origin` (m) of `parent`'s frame (-1: the world), turned alike at q = 0; `axis`: what it moves
-    about (rad) or, prismatic, along (m). `tau_max` N m (N): the largest measured effort that is normal; left out: any."""
+    about (rad) or, prismatic, along (m). `tau_max` N m (N): the largest measured effort that is normal; left out: any.
+    `servo`: what drives it, where the driver of the robot is a servo bus."""
 
     name: str
     parent: int
@@ -28,6 +30,7 @@ class Joint:
     qdd_max: float
     kind: Literal["revolute", "prismatic"] = "revolute"
     tau_max: float = math.inf
+    servo: Servo = Servo()
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ class CameraSpec:
 @dataclass(frozen=True)
 class RobotSpec:
     """A robot and its cell. `tip` is the tool point in the frame of `tip_joint`; each `workspace` row (nx, ny, nz, d) keeps
-    n . p >= d for every link end. `may_touch`: pairs of capsules, besides neighbours, that need not be kept apart."""
+    n . p >= d for every link end. `may_touch`: pairs of capsules, besides neighbours, that need not be kept apart.
+    `bus`, `controller`, `ur`: how its `driver` reaches it."""
 
     name: str
     driver: str
@@ -72,6 +76,9 @@ class RobotSpec:
     tip: Vector3
     workspace: tuple[tuple[float, float, float, float], ...]
     may_touch: tuple[tuple[str, str], ...] = ()
+    bus: ServoBus = ServoBus()
+    controller: Controller = Controller()
+    ur: UrLink = UrLink()
 
     def __post_init__(self) -> None:
         if len(self.q_home) != len(self.joints):

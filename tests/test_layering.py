@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("policies", "safety", "drivers")
-CORE = {"types", "interfaces", "errors", "clock", "observe", "chunks", "control", "kinematics", "robot"}
+CORE = {"types", "interfaces", "errors", "clock", "observe", "chunks", "control", "kinematics", "robot", "device"}
 FOR_PARTS = {f"robot_stack.{name}" for name in CORE} | {
     f"robot_stack.{name}" for name in ("config.schema", "config.plain", "config.robot_file", "data")
 }
