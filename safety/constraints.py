@@ -21,7 +21,7 @@ from robot_stack.kinematics import Kinematics
 from robot_stack.robot import RobotSpec
 from robot_stack.types import Array, Hazards, Reason, Violation
 from safety.barrier import Barrier
-from safety.keep_out import Links, Workspace, coming
+from safety.keep_out import Links, Workspace, coming_one
 from safety.limits import Box
 from safety.look_ahead import LookAhead, Room
 
@@ -95,14 +95,15 @@ class Constraints:
     def _learned(self, q: Array, hazards: Hazards, nearest: int) -> tuple[Array, Array, float]:
         """``grad_q B qd >= -gain (B - level) + coming(B - level, |grad_p B| speed_max)`` of each barrier, and the least value."""
         x, speed = np.concatenate([q[self.arm], hazards.p_W[nearest]]), float(hazards.speed_max[nearest])
-        A, (values, closing) = np.zeros((len(self._barriers), q.size)), np.zeros((2, len(self._barriers)))
+        A, values, b = np.zeros((len(self._barriers), q.size)), [], np.empty(len(self._barriers))
         for i, barrier in enumerate(self._barriers):
             value, gradient = barrier.value_and_gradient(x)
             value -= barrier.level + self._settings.barrier_level
             A[i, self.arm] = gradient[:-3]
-            values[i], closing[i] = value, speed * float(gradient[-3:] @ gradient[-3:]) ** 0.5
-        b = coming(values, closing, self._settings.hazard_horizon_s) - self._settings.barrier_gain * values
-        return A, b, float(values.min())
+            closing = speed * float(gradient[-3:] @ gradient[-3:]) ** 0.5
+            b[i] = coming_one(value, closing, self._settings.hazard_horizon_s) - self._settings.barrier_gain * value
+            values.append(value)
+        return A, b, min(values)
 
     def _tight(self, A: Array, b: Array, num_hard: int, num_hazards: int, box: Box) -> Rows:
         steep = np.abs(A)

@@ -24,7 +24,7 @@ In FALLBACK a wish to rest (qd zero) about where braking ends is followed by bra
 Inside STOP and HOLD a command is still q' = q + u dt within all limits: `JointLimits.keep` looks at every command last.
 """
 
-from math import isfinite
+from math import inf, isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -51,18 +51,19 @@ from safety.braking import brake, stop_distance
 from safety.constraints import Constraints, Scene
 from safety.fallback import NEAR
 from safety.giving_way import Answer, GivingWay
-from safety.limits import Box, JointLimits
+from safety.limits import Box, JointLimits, span
 
 
 class Motion(NamedTuple):
     """Where the command is: position `q` (J,), velocity `v` (J,), the `box` of next velocities, the `braked` one (J,), and
-    which joints are `strained`."""
+    which joints are `strained`; the `measured` joints, where they can be used."""
 
     q: Array
     v: Array
     box: Box
     braked: Array
     strained: tuple[Violation, ...] = ()
+    measured: JointState | None = None
 
 
 class Filter:
@@ -73,12 +74,12 @@ class Filter:
         self._limits = JointLimits(spec)
         self._constraints = Constraints(spec, settings)
         self._num_joints = len(spec.joints)
-        self._arm = self._constraints.arm
-        self._grip = np.setdiff1d(np.arange(self._num_joints), self._arm)
+        self._arm = span(self._constraints.arm)
+        self._grip = np.setdiff1d(np.arange(self._num_joints), self._constraints.arm)
         self._tau_max = spec.tau_max
         self._astray = np.full(self._num_joints, np.inf)
         self._astray[self._arm] = settings.tracking_limit
-        self._ways = GivingWay(self._arm, self._grip, spec.qd_max, settings.slow_min)
+        self._ways = GivingWay(self._constraints.arm, self._grip, spec.qd_max, settings.slow_min)
 
     def check(self, wish: JointCommand | None, situation: Situation, now_ns: int) -> SafetyVerdict:
         """The verdict on `wish` in `situation`. Raises ContractError at a first tick without usable joints."""
@@ -108,7 +109,7 @@ class Filter:
         else:
             raise ContractError("joints: found no finite state at the first tick, allowed one per joint; read the arm before it")
         box, strained = self._unload(self._limits.box(q, v), q, measured)
-        return Motion(q, v, box, brake(v, box, self._limits.change), strained)
+        return Motion(q, v, box, brake(v, box, self._limits.change), strained, measured)
 
     def _lost(self, q: Array, joints: JointState) -> bool:
         """True when the arm is not where it was sent: blocked, pushed, or its sensor jumps."""
@@ -119,7 +120,7 @@ class Filter:
     ) -> tuple[Violation, ...]:
         """Why `wish` is not followed at all (`unknown`: the hazards are not numbers); empty: it is graded."""
         if situation.mode is Mode.DISARMED:
-            return (Violation(Reason.DISARMED), *self._strained(situation.joints, motion))
+            return (Violation(Reason.DISARMED), *self._strained(motion))
         if situation.mode is Mode.STOP:
             return (Violation(Reason.STOPPED),)
         if situation.mode is Mode.FALLBACK and fallback_silent(situation, now_ns, self._settings):
@@ -134,11 +135,12 @@ class Filter:
             return (Violation(Reason.NOT_FINITE),)
         if unknown:
             return (Violation(Reason.HAZARDS_STALE),)
-        return self._strained(situation.joints, motion)
+        return self._strained(motion)
 
-    def _strained(self, joints: JointState | None, motion: Motion) -> tuple[Violation, ...]:
+    def _strained(self, motion: Motion) -> tuple[Violation, ...]:
         """Blocked, or a torque that is no number: beyond every limit."""
-        if joints is None or not usable(joints, self._num_joints):
+        joints = motion.measured
+        if joints is None:
             return ()
         if self._lost(motion.q, joints):
             return (Violation(Reason.TRACKING, float(np.abs(joints.q - motion.q)[self._arm].max())),)
@@ -179,7 +181,7 @@ class Filter:
         if situation.mode is Mode.FALLBACK:
             u_ref[self._arm] = motion.braked[self._arm] if self._rests(wish, motion) else u_ref[self._arm]
             u_ref[self._grip] = 0.0
-        if not np.abs(u_ref).max() < ABSURD:
+        if np.count_nonzero(np.abs(u_ref) < ABSURD) < u_ref.size:
             return Answer(motion.braked, Decision.HOLD, (Violation(Reason.NOT_FINITE),))
         pushed = situation.pace == 0.0
         pace = 1.0
@@ -215,9 +217,9 @@ class Filter:
             u = u_ref.copy()
             u[self._arm] *= pace
         share = np.abs(u) / limit
-        if share.max() <= 1.0:
+        if not np.count_nonzero(share > 1.0):
             return u, ()
-        worst = int(self._arm[share[self._arm].argmax()])
+        worst = int(self._constraints.arm[share[self._arm].argmax()])
         fast = u[self._arm] / max(share[worst], 1.0)
         u = np.minimum(np.maximum(u, -limit), limit)
         u[self._arm] = fast
@@ -232,10 +234,12 @@ class Filter:
             return inside
         u = np.minimum(np.maximum(u, box.stop_lower), box.stop_upper)[self._arm]
         lower, upper = box.lower[self._arm], box.upper[self._arm]
-        moving = np.abs(u) > 1e-9
-        ends = np.stack([lower[moving], upper[moving]]) / u[moving]
-        least, most = ends.min(axis=0).max(initial=0.0), ends.max(axis=0).min(initial=np.inf)
-        scaled = min(max(1.0, float(least)), float(most)) * u
+        least, most = 0.0, inf
+        for low, high, way in zip(lower.tolist(), upper.tolist(), u.tolist(), strict=True):
+            if abs(way) > 1e-9:
+                one, other = low / way, high / way
+                least, most = max(least, min(one, other)), min(most, max(one, other))
+        scaled = min(max(1.0, least), most) * u
         if 0.0 < most and not np.count_nonzero((scaled < lower) | (scaled > upper)):
             inside[self._arm] = scaled
         return inside
@@ -247,7 +251,7 @@ class Filter:
         late = np.maximum(u - box.stop_upper, box.stop_lower - u) * limits.dt
         sharp = np.abs(u - motion.v) - limits.change
         past = np.maximum(beyond, late)
-        if past.max() <= 0.0 and sharp.max() <= 1e-12:
+        if not (np.count_nonzero(past > 0.0) or np.count_nonzero(sharp > 1e-12)):
             return ()
         positions = [Violation(Reason.POSITION, float(past[i]), int(i)) for i in np.flatnonzero(past > 0.0)]
         sharps = [Violation(Reason.ACCELERATION, float(sharp[i] / limits.dt), int(i)) for i in np.flatnonzero(sharp > 1e-12)]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from robot_stack.types import Array, Decision, Reason, Violation
 from safety import qp
 from safety.constraints import Rows
-from safety.limits import Box
+from safety.limits import Box, span
 
 
 class Answer(NamedTuple):
@@ -25,7 +25,7 @@ class GivingWay:
     """The ways of one robot: `arm` and `grip` are indices of joints, `qd_max` (J,) their speeds, `least` the slowest pace."""
 
     def __init__(self, arm: NDArray[np.intp], grip: NDArray[np.intp], qd_max: Array, least: float) -> None:
-        self._arm, self._grip, self._least = arm, grip, least
+        self._arm, self._grip, self._least = span(arm), grip, least
         self._weight = 1.0 / qd_max[arm] ** 2
 
     def _arm_rows(self, rows: Rows, u: Array) -> tuple[Array, Array]:

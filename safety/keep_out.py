@@ -57,9 +57,19 @@ def coming(h: Array, speed: Array, horizon_s: float) -> Array:
     return np.asarray(speed * np.minimum(np.maximum(1.0 - h / reach, 0.0), 1.0))
 
 
+def coming_one(h: float, speed: float, horizon_s: float) -> float:
+    """`coming` for one h: plain floats, to the same bits."""
+    return speed * min(max(1.0 - h / max(speed * horizon_s, 1e-9), 0.0), 1.0)
+
+
 def _dot(a: Array, b: Array) -> Array:
     """Inner products (...,) of vectors (..., 3)."""
     return np.asarray((a[..., None, :] @ b[..., :, None])[..., 0, 0])
+
+
+def _share(x: Array) -> Array:
+    """`x` (any shape) within 0..1; at this size faster than `clip`."""
+    return np.minimum(np.maximum(x, 0.0), 1.0)
 
 
 def _towards(gap: Array, distance: Array) -> Array:
@@ -161,13 +171,13 @@ class Links:
 
 def _nearest(ends: Array, length2: Array) -> tuple[Array, Array]:
     """From the axes `ends` (4, R, S, 3): c1 - c2 (R, S, 3), and c1 at the first state (R, 3)."""
-    p1, q1, p2, q2 = ends
-    d1, d2, r = q1 - p1, q2 - p2, p1 - p2
-    a, e = length2
-    b, c, f = _dot(d1, d2), _dot(d1, r), _dot(d2, r)
-    s = ((b * f - c * e) / np.maximum(a * e - b * b, TINY)).clip(0.0, 1.0)
-    t = ((b * s + f) / e).clip(0.0, 1.0)
-    s = ((b * t - c) / a).clip(0.0, 1.0)
+    p1, _, p2, _ = ends
+    d, r = ends[1::2] - ends[::2], p1 - p2
+    (d1, d2), (a, e) = d, length2
+    b, (c, f) = _dot(d1, d2), _dot(d, r)
+    s = _share((b * f - c * e) / np.maximum(a * e - b * b, TINY))
+    t = _share((b * s + f) / e)
+    s = _share((b * t - c) / a)
     along = s[..., None] * d1
     return r + along - t[..., None] * d2, p1[:, 0] + along[:, 0]
 

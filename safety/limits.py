@@ -13,6 +13,7 @@ box [max(v - h, -qd_max, -u_max(q - q_min)), min(v + h, qd_max, u_max(q_max - q)
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robot_stack.robot import RobotSpec
 from robot_stack.types import Array
@@ -28,6 +29,12 @@ class Box(NamedTuple):
     upper: Array
     stop_lower: Array
     stop_upper: Array
+
+
+def span(joints: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """`joints`, indices in order, to take them out of an array with: a slice where none is left out, which copies nothing."""
+    first, end = int(joints[0]), int(joints[-1]) + 1
+    return slice(first, end) if end - first == joints.size else joints
 
 
 class JointLimits:

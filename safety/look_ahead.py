@@ -19,6 +19,7 @@ from robot_stack.config.schema import SafetySettings
 from robot_stack.interfaces import Situation
 from robot_stack.robot import RobotSpec
 from robot_stack.types import Array
+from safety.limits import span
 
 MOST = 8
 """States looked at in one tick; of a chunk whose rows are closer together it is every other one, and so on."""
@@ -39,7 +40,7 @@ class LookAhead:
     """The look-ahead of one robot. `arm`: indices (A,) of the joints that move the tool."""
 
     def __init__(self, spec: RobotSpec, settings: SafetySettings, arm: NDArray[np.intp]) -> None:
-        self._arm, self._dt, self._beta = arm, spec.dt_ns * 1e-9, max(settings.look_ahead_share, 1e-3)
+        self._arm, self._dt, self._beta = span(arm), spec.dt_ns * 1e-9, max(settings.look_ahead_share, 1e-3)
         self._qdd = spec.qdd_max[arm]
         self._horizon_ns = round(float((spec.qd_max[arm] / self._qdd).max()) / (2.0 * self._beta) * 1e9)
         self._q_min, self._q_max = spec.q_min, spec.q_max

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
@@ -11,7 +13,7 @@ from robot_stack.errors import ConfigError
 from robot_stack.kinematics import Kinematics
 from robot_stack.robot import Capsule, Joint, RobotSpec
 from robot_stack.types import Hazards, Reason
-from safety.keep_out import FEW, Gaps, Links, Workspace, pairs
+from safety.keep_out import FEW, Gaps, Links, Workspace, coming, coming_one, pairs
 
 SPEC = load_robot("sim_arm")
 SETTINGS = SafetySettings()
@@ -185,3 +187,8 @@ def test_two_parallel_arms_have_the_distance_between_them_and_are_moved_by_both(
     A = gaps.wrench @ kinematics.screws(X) * gaps.moves
     assert A[0, 0] == 0.0, "the base carries both: turning it moves neither away from the other"
     np.testing.assert_array_equal(gaps.moves[0], [0.0, 1.0, -1.0])
+
+
+@given(h=st.floats(-1.0, 2.0), speed=st.floats(0.0, 1.0), horizon_s=st.floats(0.01, 2.0))
+def test_one_barrier_comes_as_fast_as_many_to_the_last_bit(h: float, speed: float, horizon_s: float) -> None:
+    assert coming_one(h, speed, horizon_s) == coming(np.array([h]), np.array([speed]), horizon_s)[0]

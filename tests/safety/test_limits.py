@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from robot_stack.config.robot_file import load_robot
 from safety.braking import brake
-from safety.limits import JointLimits
+from safety.limits import JointLimits, span
 
 SPEC = load_robot("sim_arm")
 LIMITS = JointLimits(SPEC)
@@ -82,3 +82,9 @@ def test_the_last_look_refuses_what_is_not_finite() -> None:
     assert not LIMITS.keep(q, np.where(np.arange(7) == 3, np.inf, v), v)
     assert not LIMITS.keep(SPEC.q_max + 1e-12, v, v)
     assert not LIMITS.keep(q, LIMITS.change * 1.1, v)
+
+
+def test_joints_that_follow_one_another_are_taken_as_a_slice_and_others_one_by_one() -> None:
+    assert span(np.array([1, 2, 3])) == slice(1, 4)
+    apart = np.array([0, 1, 3])
+    assert span(apart) is apart
