@@ -116,11 +116,13 @@ def train_monitor(
     return out
 
 
-def calibrate_counts(folder: Path, runs: Sequence[Array], chunks: int = 3, alpha: float = 0.02) -> Familiarity:
+def calibrate_counts(folder: Path, runs: Sequence[Array], chunks: int = 15, alpha: float = 0.02) -> Familiarity:
     """Write into the card in `folder` the level below which `chunks` counts in a row are an alarm, in a share of runs <= alpha.
 
-    `runs`: the counts (n,) of the chunks chosen in each held-out nominal episode, in order. They, and so the level, belong to one
-    bundle and its number of candidates. Raises DataError on too few runs, PolicyError when `folder` holds no monitor.
+    `runs`: the counts (n,) of the chunks chosen in each held-out nominal episode that succeeded, in order: the share is of such
+    ones. They, and so the level, belong to one bundle and its number of candidates.
+
+    Raises DataError on too few runs, PolicyError when `folder` holds no monitor.
     """
     card = read_card(folder)
     familiarity = Familiarity(familiar_level(runs, chunks, alpha), chunks)

@@ -97,7 +97,7 @@ def learn_monitor(cell: Cell, logs: Sequence[Path], barrier: Path, settings: Mon
 
 
 def calibrate_monitor(logs: Sequence[Path], monitor: Path) -> Familiarity:
-    """What pseudo-counts the policy's own choices have in nominal episodes, as logged: the level goes into the card in `monitor`.
+    """The level of the counts the policy chose in `logs` (nominal episodes that succeeded), into the card in `monitor`.
 
     Raises DataError on too few episodes or one without a selector, PolicyError when `monitor` holds no monitor.
     """
