@@ -25,7 +25,7 @@ from benchmarks.taxi.tubes import (
 from drivers import taxi
 from robot_stack.types import Array
 from safety.monitor import Classifier
-from safety.reachability import agreement, backward_tube, simulated_tube, volume
+from safety.reachability import StateGrid, agreement, backward_tube, simulated_tube, volume
 
 Figures = dict[str, Any]
 
@@ -157,15 +157,15 @@ def fallback_figures(parts: Sequence[Sample], classifier: Path, threshold: float
 
 def braking_tube() -> Figures:
     """The fallback with perfect odometry as a tube in three dimensions (px, th, v), seen at full speed."""
-    low, high = tube_grid(41).lower, tube_grid(41).upper
-    grid = type(tube_grid(41))((*low, 0.0), (*high, 6.0), (61, 61, 13))
+    plane = tube_grid(61)
+    grid = StateGrid((*plane.lower, 0.0), (*plane.upper, 6.0), (61, 61, 13))
 
     def drift(x: Array) -> Array:
         planar = taxi.drift(x[:, :2], taxi.steering(x[:, :2]), 1.0) * np.maximum(x[:, 2:], 0.0)
         return np.concatenate([planar, np.where(x[:, 2:] > 0.0, -2.0, 0.0)], axis=1)
 
     value = backward_tube(grid, drift(grid.nodes), taxi.margin(grid.nodes), 3.5)
-    start = np.concatenate([tube_grid(61).nodes, np.full((61 * 61, 1), taxi.SPEED)], axis=1)
+    start = np.concatenate([plane.nodes, np.full((len(plane.nodes), 1), taxi.SPEED)], axis=1)
     truth = simulated_tube(start, drift, taxi.margin, 3.5, 0.01)
     here = grid.interpolate(value, start)
     return {"grid_%": percent(volume(here)), "simulated_%": percent(volume(truth)), "iou": round(agreement(here, truth).iou, 4)}
