@@ -83,8 +83,10 @@ def arm(run: Run) -> Arm:
             from drivers.shared_world import SharedArm
 
             return SharedArm(_world(run))
-        case other:
-            raise _unknown(other)
+        case _:
+            from drivers.arms import open_arm
+
+            return open_arm(run.robot)
 
 
 def camera(run: Run, name: str) -> Camera:

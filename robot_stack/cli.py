@@ -1,6 +1,7 @@
 """The command line. Each command is typed settings (`config/commands.py`) and one function, imported when asked for."""
 
 import argparse
+import importlib
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ EXTRAS = {
     "gymnasium_robotics": "pip install 'robot_stack[adroit]'",
     "h5py": "pip install 'robot_stack[adroit]' (or [robomimic])",
     "onnxruntime": "pip install 'robot_stack[cpu]' or 'robot_stack[gpu]'",
+    "serial": "pip install 'robot_stack[servos]'",
 } | {name: "pip install 'robot_stack[train]'" for name in ("torch", "onnx", "onnxscript", "pyarrow", "av", "matplotlib", "scipy")}
 """Where a library that a command needs, and is not there, comes from."""
 
@@ -190,6 +192,11 @@ def _demo(settings: "commands.DemoCommand") -> int:
     return 0
 
 
+def _later(module: str) -> Callable[..., int]:
+    """`main` of robot_stack.<module>, imported when it is called."""
+    return lambda asked: int(importlib.import_module(f"robot_stack.{module}").main(asked))
+
+
 COMMANDS = {
     "run": Command(
         "RunCommand",
@@ -259,6 +266,14 @@ COMMANDS = {
         _certify,
     ),
     "doctor": Command("DoctorCommand", "", "look at this computer: is it fit to run the robot?", "robot-stack doctor", _doctor),
+    "find-arms": Command("", "", "list serial ports and the servos that answer", "robot-stack find-arms", _later("find_arms")),
+    "calibrate": Command(
+        "CalibrateCommand",
+        "robot",
+        "measure zero, range and direction of each joint of a servo arm, moved by hand",
+        "robot-stack calibrate robot=so101 port=/dev/ttyACM0",
+        _later("calibrate"),
+    ),
     "bench": Command("", "", "measure figures, print and store them", "robot-stack bench filter tick", _bench),
     "demo": Command(
         "DemoCommand",

@@ -31,7 +31,8 @@ class ServoBus:
 
     `calibration`: its file ("": <user's config folder>/robot_stack/calibration/<name of the robot>.json).
     `at_close`: the servos hold where they are, or go limp. Commands missing for `silent_s`: the servos hold where they are.
-    A servo without an answer for `lost_s` is lost; `watchdog_s`: how long it waits for the bus, where it has a watchdog.
+    Servo and adapter answer within `reply_s` (with an FTDI adapter, set its latency timer to 1 ms). A servo without an answer for
+    `lost_s` is lost; `watchdog_s`: how long it waits for the bus, where it has a watchdog.
     `hot` degC: warmer than this is a fault, while the servo can still hold. `p_gain` 0: as stored in the servos.
     """
 
@@ -39,6 +40,7 @@ class ServoBus:
     baud: int = 1_000_000
     calibration: str = ""
     at_close: Literal["hold", "limp"] = "hold"
+    reply_s: float = 0.004
     silent_s: float = 0.2
     lost_s: float = 0.1
     watchdog_s: float = 0.3
@@ -46,9 +48,9 @@ class ServoBus:
     p_gain: int = 0
 
     def __post_init__(self) -> None:
-        if not min(self.silent_s, self.lost_s, self.watchdog_s) > 0.0:
-            found = f"silent_s {self.silent_s}, lost_s {self.lost_s}, watchdog_s {self.watchdog_s}"
-            raise ConfigError(f"bus: found {found}; allowed above 0 s")
+        for name in ("reply_s", "silent_s", "lost_s", "watchdog_s"):
+            if not getattr(self, name) > 0.0:
+                raise ConfigError(f"bus.{name}: found {getattr(self, name)}, allowed above 0 s")
 
 
 @dataclass(frozen=True)

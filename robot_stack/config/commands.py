@@ -156,6 +156,15 @@ class CertifyCommand:
 
 
 @dataclass(frozen=True)
+class CalibrateCommand:
+    """Calibrate the servo arm `robot`, on `port` ("": the one of its file). `directions`: ask which way each joint counts, too."""
+
+    robot: str = MISSING
+    port: str = ""
+    directions: bool = False
+
+
+@dataclass(frozen=True)
 class DoctorCommand:
     """Look at this computer with the eyes of `robot`."""
 
