@@ -27,6 +27,7 @@ EXTRAS = {
     "h5py": "pip install 'robot_stack[adroit]' (or [robomimic])",
     "onnxruntime": "pip install 'robot_stack[cpu]' or 'robot_stack[gpu]'",
     "serial": "pip install 'robot_stack[servos]'",
+    "ray": "pip install 'robot_stack[scale]'",
 } | {name: "pip install 'robot_stack[train]'" for name in ("torch", "onnx", "onnxscript", "pyarrow", "av", "matplotlib", "scipy")}
 """Where a library that a command needs, and is not there, comes from."""
 
@@ -84,11 +85,13 @@ def _dispatch(asked: argparse.Namespace) -> int:
     if asked.keys:
         print("\n".join(f"{key}: {type_name(hint)}" for key, hint in keys_of(settings).items()))
         return 0
-    return command.call(load(settings, [_as_override(text, command.main_key) for text in asked.overrides]))
+    return command.call(load(settings, _as_overrides(asked.overrides, command.main_key)))
 
 
-def _as_override(text: str, main_key: str) -> str:
-    return text if "=" in text or not main_key else f"{main_key}={text}"
+def _as_overrides(words: Sequence[str], main_key: str) -> list[str]:
+    """Bare `words` together are the value of `main_key`, separated as in PATH."""
+    bare = [word for word in words if "=" not in word and main_key]
+    return [word for word in words if word not in bare] + ([f"{main_key}={os.pathsep.join(bare)}"] if bare else [])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -229,9 +232,11 @@ COMMANDS = {
     "replay": Command(
         "ReplayCommand",
         "log",
-        "replay logs (verdicts must be bit-equal), or a dataset through a bundle (chunk error)",
+        "replay logs (verdicts must be bit-equal) or play them on ROS 2 topics; or a dataset through a bundle (chunk error)",
         "robot-stack replay log=runs/teleop\n"
         "robot-stack replay log=runs/teleop config=safety.keep_out_margin=0.05\n"
+        "robot-stack replay log=runs/teleop ray=local\n"
+        "robot-stack replay log=runs/teleop publish=true playback.rate=0.5\n"
         "robot-stack replay dataset=../shared/data/g1_bottle bundle=runs/g1_bundle out=runs/g1_replay",
         _replay,
     ),

@@ -1,6 +1,7 @@
 """One function over many logs: here, one after the other, or in as many processes as Ray has cores. The answers are the same."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ R = TypeVar("R")
 
 LOCAL = "local"
 """The cores of this computer, by processes that listen on the loopback alone."""
+KNOCK_S = 5.0
 
 
 def parallel_map(fn: Callable[[T], R], items: Sequence[T], ray: str = "") -> Iterator[R]:
@@ -39,16 +41,26 @@ def _apply(fn: Callable[[T], R], item: T) -> R:
 
 @contextmanager
 def _ray(where: str) -> Iterator[Any]:
-    """The connected `ray` module. Ray is told to report its use to nobody."""
+    """The connected `ray` module. What it reads at its import keeps it quiet about its use and, `LOCAL`, on the loopback."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if where == LOCAL:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # heeded on Linux too
     import ray
 
-    here: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
-        ray.init(log_to_driver=False, logging_level="ERROR", **(here if where == LOCAL else {"address": where}))
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        if where != LOCAL:
+            _knock(where)
+        target = {"include_dashboard": False} if where == LOCAL else {"address": where}
+        ray.init(log_to_driver=False, logging_level="ERROR", **target)
+    except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(f"ray: found nobody at {where!r} ({error}); allowed {LOCAL!r} or the address of a cluster") from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises OSError or ValueError unless somebody listens at "[ray://]HOST:PORT"; Ray itself would try for minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    socket.create_connection((host, int(port)), KNOCK_S).close()

@@ -1,8 +1,11 @@
 """`robot-stack replay` and `report`: what was recorded, against today's code."""
 
 import json
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +13,7 @@ from robot_stack.config.commands import ReplayCommand, ReportCommand
 from robot_stack.data.log_reader import EpisodeLog, read_log
 from robot_stack.errors import ConfigError, DataError, ReplayMismatch
 from robot_stack.learn import load_episodes, log_folders
+from robot_stack.parallel import parallel_map
 from robot_stack.replay.accept import accept
 from robot_stack.replay.behaviour import Other, StepDiff, behaviour, other_of
 from robot_stack.replay.chunks import replay_chunks
@@ -22,16 +26,13 @@ if TYPE_CHECKING:
 def replay(command: ReplayCommand) -> str:
     """What came out, as text. Raises ReplayMismatch when a verdict, or with `bundle` a chunk, differs from the recorded one.
 
-    With `config` a difference is the answer, not an error; with `accept` verdicts that differ become references.
+    With `config` a difference is the answer, not an error; with `accept` verdicts that differ become references; with `publish`
+    the logs are played on topics instead.
     """
     if command.accept and (command.config or command.bundle or not command.log):
         raise ConfigError("accept: found config, bundle or no log beside it; allowed with log= alone: today's code as recorded")
-    if command.log and command.accept:
-        return "\n".join(_accept(path, command.accept) for path in _logs(Path(command.log)))
-    if command.log and command.config:
-        return "\n".join(_differences(command, _logs(Path(command.log))))
     if command.log:
-        return _replay_logs(command)
+        return _on_logs(command, _logs(command.log))
     if command.dataset and command.bundle:
         return _replay_dataset(command)
     raise ConfigError("replay: found neither log nor dataset and bundle; next: robot-stack replay log=FOLDER")
@@ -41,7 +42,17 @@ def report(command: ReportCommand) -> Path:
     """Write the HTML report of the logs in a folder; returns the file."""
     from robot_stack.replay.report import report_on_logs
 
-    return report_on_logs(_logs(Path(command.log)), Path(command.out))
+    return report_on_logs(_logs(command.log), Path(command.out), ray=command.ray)
+
+
+def _on_logs(command: ReplayCommand, logs: Sequence[Path]) -> str:
+    if command.publish:
+        from robot_stack.publish import publish
+
+        return publish(logs, command.playback)
+    if command.accept:
+        return "\n".join(_accept(path, command.accept) for path in logs)
+    return "\n".join(_differences(command, logs)) if command.config else _replay_logs(command, logs)
 
 
 def _accept(path: Path, reason: str) -> str:
@@ -59,18 +70,29 @@ def _accept(path: Path, reason: str) -> str:
 
 def _differences(command: ReplayCommand, logs: Sequence[Path]) -> Iterator[str]:
     """A summary of each log through `command.config` and `command.bundle`; ticks that differ go to `out`/behaviour.jsonl."""
-    out = Path(command.out)
+    out = Path(command.out).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "behaviour.jsonl").open("w", encoding="utf-8") as file:
-        for path in logs:
-            log = read_log(path)
+    parts = [out / f"behaviour.{i}.part" for i in range(len(logs))]
+    compare = partial(_difference, command.config, command.bundle)
+    with (out / "behaviour.jsonl").open("wb") as file:
+        for summary, part in zip(parallel_map(compare, list(zip(logs, parts, strict=True)), command.ray), parts, strict=True):
+            with part.open("rb") as found:
+                shutil.copyfileobj(found, file)
+            part.unlink()
+            yield summary
+    yield f"written: {Path(command.out) / 'behaviour.jsonl'}"
 
-            def write(diff: StepDiff, name: str = log.name) -> None:
-                file.write(json.dumps({"log": name, **diff.plain()}) + "\n")
 
-            policy = _policy(log, command.bundle) if command.bundle else None
-            yield str(behaviour(log, other_of(log, command.config, policy), write))
-    yield f"written: {out / 'behaviour.jsonl'}"
+def _difference(config: str, bundle: str, paths: tuple[Path, Path]) -> str:
+    """The summary of the log at the first of `paths`; its ticks that differ go to the file at the second."""
+    log = read_log(paths[0])
+    with paths[1].open("w", encoding="utf-8") as file:
+
+        def write(diff: StepDiff) -> None:
+            file.write(json.dumps({"log": log.name, **diff.plain()}) + "\n")
+
+        policy = _policy(log, bundle) if bundle else None
+        return str(behaviour(log, other_of(log, config, policy), write))
 
 
 def _policy(log: EpisodeLog, bundle: str) -> "OnnxPolicy":
@@ -81,9 +103,8 @@ def _policy(log: EpisodeLog, bundle: str) -> "OnnxPolicy":
     return OnnxPolicy(bundle, candidates, joint_names=log.metadata.joint_names)
 
 
-def _replay_logs(command: ReplayCommand) -> str:
-    logs = _logs(Path(command.log))
-    found = [line for path in logs for line in _replayed(read_log(path), command.bundle)]
+def _replay_logs(command: ReplayCommand, logs: Sequence[Path]) -> str:
+    found = [said for one in parallel_map(partial(_replayed, command.bundle), logs, command.ray) for said in one]
     text = "\n".join(said for _, said in found)
     if not all(same for same, _ in found):
         other = "".join(f"\n{said}" for said in _differences(command, logs)) if command.bundle else ""
@@ -91,14 +112,16 @@ def _replay_logs(command: ReplayCommand) -> str:
     return text
 
 
-def _replayed(log: EpisodeLog, bundle: str) -> Iterator[tuple[bool, str]]:
-    """Each depth of replay of `log`: did it come out the same, and how to say so."""
+def _replayed(bundle: str, path: Path) -> list[tuple[bool, str]]:
+    """Each depth of replay of the log at `path`: did it come out the same, and how to say so."""
+    log = read_log(path)
     verdicts = replay_verdicts(log, safety_of(log))
-    yield verdicts.ok, _verdict_line(verdicts, log.complete)
+    found = [(verdicts.ok, _verdict_line(verdicts, log.complete))]
     if bundle:
         chunks = replay_chunks(log, _policy(log, bundle))
         worst = f"worst {chunks.worst:.1e} rad, allowed {chunks.tolerance:.0e}"
-        yield chunks.ok, f"{chunks.log}: {len(chunks.chunks)} chunks decided again, {chunks.skipped} skipped, {worst}"
+        found.append((chunks.ok, f"{chunks.log}: {len(chunks.chunks)} chunks decided again, {chunks.skipped} skipped, {worst}"))
+    return found
 
 
 def _verdict_line(one: Report, complete: bool) -> str:
@@ -109,11 +132,17 @@ def _verdict_line(one: Report, complete: bool) -> str:
     return f"{one.log}: {one.equal} of {one.ticks} verdicts {result}{meant} (ticks: {modes or 'none'}){cut}"
 
 
-def _logs(folder: Path) -> list[Path]:
-    logs = log_folders(folder)
-    if not logs:
-        raise DataError(f"log: found no episode log (.mcap) in {folder}, allowed a folder that robot-stack run or record wrote")
-    return logs
+def _logs(folders: str) -> list[Path]:
+    """The logs in `folders` (separated as in PATH), whole paths, each once. Raises DataError naming a folder without any."""
+    logs: dict[Path, None] = {}
+    for folder in folders.split(os.pathsep):
+        found = log_folders(Path(folder).resolve())
+        if not found:
+            raise DataError(
+                f"log: found no episode log (.mcap) in {folder}, allowed a folder that robot-stack run or record wrote"
+            )
+        logs |= dict.fromkeys(found)
+    return list(logs)
 
 
 def _replay_dataset(command: ReplayCommand) -> str:

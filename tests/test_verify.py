@@ -1,10 +1,14 @@
 """Replay and report as the command line runs them, on the golden log."""
 
+import json
+import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from robot_stack.cli import EXIT_MISMATCH, main
 from robot_stack.config.commands import ReplayCommand, ReportCommand
 from robot_stack.config.robot_file import FOLDER, load_robot
 from robot_stack.errors import ConfigError, DataError
@@ -32,6 +36,34 @@ def test_a_folder_without_logs_is_named(tmp_path: Path) -> None:
         replay(ReplayCommand(log=str(tmp_path)))
     with pytest.raises(DataError, match="neither meta/info.json nor an episode log"):
         load_episodes(tmp_path, 20.0, None)
+
+
+def test_several_folders_are_replayed_as_one(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(GOLDEN / "frozen", tmp_path / name)
+    said = replay(ReplayCommand(log=os.pathsep.join([str(tmp_path / "b"), str(tmp_path / "a"), str(tmp_path)])))
+    assert [line.split(":")[0] for line in said.splitlines()] == ["b", "a"]
+
+
+def answers(ray: str, logs: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> list[str | bytes | int]:
+    """All a user gets of `logs` by the commands that take `ray`: exit codes, words and files."""
+    found: list[str | bytes | int] = []
+    for asked in (["replay"], ["replay", f"out={out}", "config=safety.keep_out_margin=0.06"], ["report", f"out={out}/page.html"]):
+        found.append(main([*asked, f"log={logs}", f"ray={ray}"]))
+        found += [text.replace(str(out), "OUT") for text in capsys.readouterr()]
+    return found + [path.read_bytes() for path in sorted(out.iterdir())] + [path.name for path in sorted(out.iterdir())]
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="many logs at once need Ray (extra `scale`)")
+@pytest.mark.parametrize("wrong", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["one differs", "as recorded"])
+def test_ray_gives_the_same_answers_byte_for_byte(tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: bool) -> None:
+    for name in ("c", "a", "b"):
+        shutil.copytree(GOLDEN / "frozen", tmp_path / "logs" / name)
+    if wrong:
+        accepted = [{"reason": "a test", "accepted": "2026-01-01", "version": "0", "ticks": {"7": ["0" * 16, "other words"]}}]
+        (tmp_path / "logs" / "b" / "accepted.json").write_text(json.dumps(accepted), encoding="utf-8")
+    here, there = (answers(ray, tmp_path / "logs", tmp_path / f"out{ray}", capsys) for ray in ("", "local"))
+    assert here == there and here[0] == (EXIT_MISMATCH if wrong else 0)
 
 
 def test_replay_of_nothing_says_what_to_give() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from robot_stack.config.gate import GateSettings
+from robot_stack.config.playback import PlaybackSettings
 from robot_stack.config.schema import (
     DemoSettings,
     DetectorSettings,
@@ -75,8 +76,11 @@ class ExportCommand:
 class ReplayCommand:
     """Replay a `log`: verdicts must be bit-equal and, with the `bundle` that was recorded, its chunks the same.
 
+    `log`: a folder with one or many below it, or several folders, separated as in PATH.
     `config` ("safety.keep_out_margin=0.05") or another `bundle` changes the robot: what it would have done otherwise is said,
     tick by tick in `out`/behaviour.jsonl. `accept`: why verdicts that differ are meant to; they become references beside it.
+    `ray`: many logs at once, "local" or on the cluster at that address, with the same answer.
+    `publish`: play the log on ROS 2 topics at its true times instead, as `playback` says.
     Or a `dataset` through a `bundle`: the chunk error on every `stride`-th sample of the last `holdout` episodes; table and
     picture go to `out`.
     """
@@ -86,9 +90,12 @@ class ReplayCommand:
     bundle: str = ""
     config: str = ""
     accept: str = ""
+    ray: str = ""
+    publish: bool = False
     holdout: int = 4
     stride: int = 5
     out: str = "runs/replay"
+    playback: PlaybackSettings = field(default_factory=PlaybackSettings)
 
 
 @dataclass(frozen=True)
@@ -97,8 +104,8 @@ class ResimCommand:
 
     `as_seen`: a demonstration begins where its first observation shows, not where its recorded state says. `limit` > 0: only
     the first so many. `identify` delay, gains, damping and friction on all but the last `holdout`, in that many `evaluations`.
-    `trust`: which joints' transitions can be told from the simulator's, on the same `holdout`. `pictures` of the first camera are
-    compared with the simulated ones (a log does not hold where objects are).
+    `trust`: which joints' transitions can be told from the simulator's, and the results weighted by how likely the robot makes
+    the simulated ones. `pictures` of the first camera are compared with the simulated ones: no log holds where objects are.
     """
 
     log: str = ""
@@ -132,9 +139,10 @@ class ValidateCommand:
 
 @dataclass(frozen=True)
 class ReportCommand:
-    """Write one HTML report of the episode logs in the folder `log`."""
+    """Write one HTML report of the episode logs in the folder `log`; `ray` as in `replay`."""
 
     log: str = MISSING
+    ray: str = ""
     out: str = "runs/report.html"
 
 

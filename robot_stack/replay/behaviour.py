@@ -22,7 +22,7 @@ from robot_stack.errors import DataError
 from robot_stack.interfaces import Policy, Safety
 from robot_stack.replay.chunks import decide_again
 from robot_stack.replay.recorded_settings import changed, recorded_settings
-from robot_stack.replay.verdicts import Tick, reasons, ticks
+from robot_stack.replay.verdicts import Tick, most_first, reasons, ticks
 from robot_stack.replay.views import Span
 from robot_stack.types import ARMED, ActionChunk, CameraFrame, Decision, FailureScore, Mode, Reason, Step, TickInputs
 from safety.layer import SafetyLayer
@@ -255,7 +255,7 @@ class _Tally:
             self.first.setdefault(diff.change.value, diff)
 
     def summary(self, log: EpisodeLog) -> Behaviour:
-        counts, gone, new = (dict(c.most_common()) for c in (self.counts, self.gone, self.new))
+        counts, gone, new = (most_first(c) for c in (self.counts, self.gone, self.new))
         guarded = (self.guarded[0], self.guarded[1])
         head = (log.name, str(Path(log.path).parent), self.ticks, self.t_s)
         return Behaviour(*head, counts, gone, new, self.distance, guarded, tuple(self.spans), self.first)

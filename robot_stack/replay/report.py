@@ -13,6 +13,7 @@ import numpy as np
 
 from robot_stack.data.log import read_log
 from robot_stack.errors import DataError, RobotStackError
+from robot_stack.parallel import parallel_map
 from robot_stack.replay import plots
 from robot_stack.replay.verdicts import replay_verdicts, safety_of
 from robot_stack.replay.views import EpisodeView, episode_view
@@ -73,20 +74,23 @@ def write_report(contents: Contents, out: Path) -> Path:
     return page
 
 
-def report_on_logs(logs: Sequence[Path], out: Path, title: str = "Recorded episodes") -> Path:
+def report_on_logs(logs: Sequence[Path], out: Path, title: str = "Recorded episodes", ray: str = "") -> Path:
     """Report on `logs` alone: what is in them, and whether today's code comes to the same verdicts. Returns the page.
 
-    A log that can be read but not replayed is shown with a note. Raises DataError naming the log that cannot be read.
+    A log that can be read but not replayed is shown with a note. `ray` as in `parallel_map`: the page is the same.
+    Raises DataError naming the log that cannot be read.
     """
-    views, notes = [], []
-    for path in logs:
-        log, replay = read_log(path), None
-        try:
-            replay = replay_verdicts(log, safety_of(log))
-        except RobotStackError as error:
-            notes.append(f"{log.name} was not replayed: {error}")
-        views.append(episode_view(log, replay))
-    return write_report(Contents(title, views, notes=notes), out)
+    seen = list(parallel_map(_seen, logs, ray))
+    return write_report(Contents(title, [view for view, _ in seen], notes=[note for _, note in seen if note]), out)
+
+
+def _seen(path: Path) -> tuple[EpisodeView, str]:
+    log, replay, note = read_log(path), None, ""
+    try:
+        replay = replay_verdicts(log, safety_of(log))
+    except RobotStackError as error:
+        note = f"{log.name} was not replayed: {error}"
+    return episode_view(log, replay), note
 
 
 def latencies(contents: Contents) -> list[Latency]:

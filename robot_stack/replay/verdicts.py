@@ -179,7 +179,7 @@ class _Tally:
             self.first = Mismatch(tick.index, tick.t_s, field, sentence(recorded), sentence(replayed))
 
     def report(self, log: str) -> Report:
-        reasons, decisions, modes = (dict(c.most_common()) for c in (self.reasons, self.decisions, self.modes))
+        reasons, decisions, modes = (most_first(c) for c in (self.reasons, self.decisions, self.modes))
         head = (log, self.ticks, self.equal, self.warm_up, self.gaps, self.first, self.changed)
         return Report(*head, reasons, decisions, modes, self.accepted)
 
@@ -214,6 +214,11 @@ def _command_bits(command: JointCommand | None) -> tuple[int, bytes, bytes | Non
     if command is None:
         return None
     return command.t_ns, command.q.tobytes(), None if command.qd is None else command.qd.tobytes()
+
+
+def most_first(counts: Counter[str]) -> dict[str, int]:
+    """`counts` with the largest first, equal ones by name: sets of reasons come in another order in each process."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def reasons(step: Step) -> frozenset[Reason]:

@@ -14,6 +14,7 @@ from robot_stack.data.wire import ChoiceNote
 from robot_stack.data.wire_step import sentence
 from robot_stack.errors import DataError
 from robot_stack.replay.verdicts import Report as ReplayReport
+from robot_stack.replay.verdicts import most_first
 from robot_stack.types import ARMED, Array, CameraFrame, Decision, FailureScore, Mode, Step
 
 NUM_PICTURES = 10
@@ -162,7 +163,7 @@ def _reasons(steps: Iterable[Step]) -> dict[str, int]:
         if step.verdict.mode is not Mode.DISARMED:
             counter.update({v.reason.value for v in step.verdict.violations})
         counter.update({r.value for r in step.mode_cause})
-    return dict(counter.most_common())
+    return most_first(counter)
 
 
 def _strips(log: EpisodeLog, begin: int, end: int, cameras: Sequence[str]) -> dict[str, tuple[Picture, ...]]:
