@@ -57,7 +57,7 @@ def resolve(command: RunCommand | RecordCommand, folder: Path) -> build.Run:
         run = replace(run, world=f"robot_stack_{uuid.uuid4().hex[:8]}")
     if isinstance(command, RecordCommand):
         return replace(run, clumsy=command.clumsy)
-    return replace(run, bundle=str(Path(command.bundle).resolve()))
+    return replace(run, bundle=str(Path(command.bundle).resolve()), shadow=command.shadow)
 
 
 def describe_run(run: build.Run, path: Path) -> GraphDescription:

@@ -16,6 +16,7 @@ from robot_stack.errors import ConfigError, DriverError, PolicyError
 from robot_stack.interfaces import Arm, Camera, FallbackController, Policy, Safety, Teleoperator
 from robot_stack.names import check_names
 from robot_stack.robot import RobotSpec
+from robot_stack.shadow import ShadowArm
 from robot_stack.types import JointState
 
 if TYPE_CHECKING:
@@ -28,12 +29,14 @@ DRIVERS = ("sim",)
 @dataclass(frozen=True)
 class Run:
     """One launch of the graph. `robot_file`: name or path; `world`: the simulated world's shared memory ("" = real hardware);
-    `folder`: where the log goes; `bundle`: the policy ("" = none); `seed` and `clumsy` are the scripted human's."""
+    `folder`: where the log goes; `bundle`: the policy ("" = none); `shadow`: nothing is sent to the arm; `seed` and `clumsy` are
+    the scripted human's."""
 
     robot_file: str = "sim_arm"
     world: str = ""
     folder: str = "runs"
     bundle: str = ""
+    shadow: bool = False
     seed: int = 0
     clumsy: bool = False
     settings: RunSettings = field(default_factory=RunSettings)
@@ -76,8 +79,15 @@ def robot_key(name: str) -> str:
 
 
 def arm(run: Run) -> Arm:
-    """The arm, connected. Raises ConfigError on an unknown driver or foreign packages, DriverError when it is not there."""
+    """The arm, connected; in shadow one that can only be read.
+
+    Raises ConfigError on an unknown driver or foreign packages, DriverError when it is not there.
+    """
     check_names()
+    return ShadowArm(_real_arm(run)) if run.shadow else _real_arm(run)
+
+
+def _real_arm(run: Run) -> Arm:
     match run.robot.driver:
         case "sim":
             from drivers.shared_world import SharedArm

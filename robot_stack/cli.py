@@ -205,7 +205,8 @@ COMMANDS = {
         "RunCommand",
         "bundle",
         "launch the ROS 2 graph with a policy, play run.episodes, write one log each",
-        "robot-stack run bundle=runs/bundle run.episodes=[nominal,obstacle,frozen]",
+        "robot-stack run bundle=runs/bundle run.episodes=[nominal,obstacle,frozen]\n"
+        "robot-stack run bundle=runs/bundle shadow=true",
         _run,
     ),
     "record": Command(

@@ -68,6 +68,14 @@ def control_step(
     return state, Step(now_ns, lateness_ns, inputs, verdict, cause)
 
 
+def unsent(state: ControlState) -> ControlState:
+    """`state` after a tick in shadow: it goes on from where the arm was measured, as nobody was told the command."""
+    joints = state.joints
+    if joints is None or not (np.isfinite(joints.q).all() and np.isfinite(joints.qd).all()):
+        return state
+    return replace(state, commanded=SafeCommand(JointCommand(joints.t_ns, joints.q, joints.qd)))
+
+
 def _take(state: ControlState, inputs: TickInputs, now_ns: int) -> tuple[ControlState, Reason | None]:
     refused = inputs.refused
     if inputs.joints is not None:

@@ -61,7 +61,7 @@ def _episode(graph: Graph, request: Request, scenario: str, number: int) -> Ende
         mode = graph.arm(request).verdict.mode
         if graph.run.world:
             graph.director.begin()
-        print(f"{scenario}: armed ({mode.value}), log {log}", flush=True)
+        print(f"{scenario}: armed ({mode.value}{', in shadow' if graph.run.shadow else ''}), log {log}", flush=True)
         duration_s, mode, success, nearest = _watch(graph, settings.episode_s)
     finally:
         _to_rest(graph)

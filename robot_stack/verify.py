@@ -116,7 +116,7 @@ def _replayed(bundle: str, path: Path) -> list[tuple[bool, str]]:
     """Each depth of replay of the log at `path`: did it come out the same, and how to say so."""
     log = read_log(path)
     verdicts = replay_verdicts(log, safety_of(log))
-    found = [(verdicts.ok, _verdict_line(verdicts, log.complete))]
+    found = [(verdicts.ok, _verdict_line(verdicts, log))]
     if bundle:
         chunks = replay_chunks(log, _policy(log, bundle))
         worst = f"worst {chunks.worst:.1e} rad, allowed {chunks.tolerance:.0e}"
@@ -124,12 +124,13 @@ def _replayed(bundle: str, path: Path) -> list[tuple[bool, str]]:
     return found
 
 
-def _verdict_line(one: Report, complete: bool) -> str:
+def _verdict_line(one: Report, log: EpisodeLog) -> str:
     modes = ", ".join(f"{mode} {count}" for mode, count in one.modes.items())
     result = "bit-equal" if one.ok else f"DIFFERENT: {one.first or 'no tick to compare'}"
-    cut = "" if complete else "; the log was not closed: what its recorder had not yet written is lost"
+    cut = "" if log.complete else "; the log was not closed: what its recorder had not yet written is lost"
+    shadow = "; in shadow: nothing was sent" if log.metadata.shadow else ""
     meant = f", {one.accepted} of them as accepted since" if one.accepted else ""
-    return f"{one.log}: {one.equal} of {one.ticks} verdicts {result}{meant} (ticks: {modes or 'none'}){cut}"
+    return f"{one.log}: {one.equal} of {one.ticks} verdicts {result}{meant} (ticks: {modes or 'none'}){shadow}{cut}"
 
 
 def _logs(folders: str) -> list[Path]:

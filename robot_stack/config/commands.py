@@ -27,7 +27,10 @@ from robot_stack.config.schema import (
 
 @dataclass(frozen=True)
 class RunCommand:
-    """Launch the ROS 2 graph with the policy in `bundle`."""
+    """Launch the ROS 2 graph with the policy in `bundle`.
+
+    `shadow`: everything runs and is logged, nothing is sent to the arm; each tick is decided from where the arm is measured.
+    """
 
     bundle: str = MISSING
     robot: str = "sim_arm"
@@ -36,6 +39,7 @@ class RunCommand:
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     task: TaskSettings = field(default_factory=TaskSettings)
+    shadow: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,11 @@ class LogMetadata:
     started: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%S%z"))
     version: str = field(default_factory=lambda: getattr(robot_stack, "__version__", "0.1.0"))
 
+    @property
+    def shadow(self) -> bool:
+        """Nothing was sent to the arm: the commands in this log are only what would have been."""
+        return bool(self.settings.get("policy", {}).get("shadow", False))
+
 
 @dataclass(frozen=True, slots=True)
 class LogSummary:

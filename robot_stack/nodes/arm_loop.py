@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from robot_stack.control import TELEOP_SOURCE, ControlState, control_step, wants
+from robot_stack.control import TELEOP_SOURCE, ControlState, control_step, unsent, wants
 from robot_stack.data.wire import JointNamesError, chunk_value
 from robot_stack.data.wire_step import sentence
 from robot_stack.errors import ContractError, DriverError
 from robot_stack.graph import TELEOP_CHUNK
 from robot_stack.interfaces import Arm, Safety
+from robot_stack.shadow import ShadowArm
 from robot_stack.types import (
     ActionChunk,
     FailureScore,
@@ -107,11 +108,15 @@ def _newest(slot: deque[T]) -> T | None:
 
 
 class ArmLoop:
-    """Runs `arm` behind `safety`. `tick` is called on the deadlines; `report` gets each Step with the joints measured in it."""
+    """Runs `arm` behind `safety`. `tick` is called on the deadlines; `report` gets each Step with the joints measured in it.
+
+    With a ShadowArm (`sends` is False) each tick is decided from where the arm is measured: the commands go nowhere.
+    """
 
     def __init__(self, arm: Arm, safety: Safety, report: Callable[[Step], None], say: Callable[[str], None]) -> None:
         self.inbox = Inbox()
         self.state = ControlState()
+        self.sends = not isinstance(arm, ShadowArm)
         self._arm = arm
         self._safety = safety
         self._report = report
@@ -134,6 +139,8 @@ class ArmLoop:
             self._arm.send(step.verdict.command)
         except DriverError as error:
             self._say(str(error))
+        if not self.sends:
+            self.state = unsent(self.state)
         self._report(step)
         if question is not None:
             question.answer(step)

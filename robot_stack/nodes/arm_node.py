@@ -56,7 +56,8 @@ class ArmJob:
         gc.freeze()
         self._thread.start()
         self._active = True
-        self._node.get_logger().info(f"control loop at {1e9 / self._period_ns:.0f} Hz, {self._thread.said}")
+        said = self._thread.said if self._loop.sends else f"{self._thread.said}, in shadow: nothing is sent to the arm"
+        self._node.get_logger().info(f"control loop at {1e9 / self._period_ns:.0f} Hz, {said}")
 
     def deactivate(self) -> None:
         """Bring the arm to rest through the filter, then stop the loop."""
@@ -130,7 +131,8 @@ class ArmJob:
     def _publish(self, step: Step) -> None:
         if step.inputs.joints is not None:
             self._out[JOINTS].publish(to_message(step.inputs.joints, make, self._names))
-        self._out[COMMAND].publish(to_message(step.verdict.command, make, self._names))
+        if self._loop.sends:
+            self._out[COMMAND].publish(to_message(step.verdict.command, make, self._names))
         self._out[VERDICT].publish(to_message(step, make))
 
 

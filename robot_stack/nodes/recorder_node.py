@@ -106,7 +106,7 @@ class RecorderJob:
     def _metadata(self) -> LogMetadata:
         run = self._run
         settings = {name: asdict(getattr(run, name)) for name in ("settings", "safety", "monitor", "detector", "task")}
-        settings |= {"policy": {"bundle": run.bundle}}
+        settings |= {"policy": {"bundle": run.bundle, "shadow": run.shadow}}
         return LogMetadata(run.robot_file, run.robot.joint_names, run.instruction, self._node.text("scenario"), settings)
 
 

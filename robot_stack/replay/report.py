@@ -131,6 +131,7 @@ def _episode_figures(view: EpisodeView) -> dict[str, Any]:
         "started": view.started,
         "duration_s": view.duration_s,
         "complete": view.complete,
+        "shadow": view.shadow,
         "final_mode": view.final_mode,
         "ending": view.ending,
         "modes": [asdict(span) for span in view.modes],

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from robot_stack.clock import seconds
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
-from robot_stack.control import ControlState, control_step
+from robot_stack.control import ControlState, control_step, unsent
 from robot_stack.data.compare import difference
 from robot_stack.data.log_reader import EpisodeLog
 from robot_stack.data.wire_step import sentence
@@ -118,6 +118,7 @@ class Tick:
 def ticks(log: EpisodeLog, safety: Safety, change: Callable[[TickInputs], TickInputs] | None = None) -> Iterator[Tick]:
     """Each tick of `log` through `control_step` with `safety`, from the command that was really sent before it.
 
+    In shadow none was: a tick goes on from where the arm was measured.
     `change` makes other inputs of what arrived. Raises DataError when the log begins while the arm was armed.
     """
     state, missing, begin, last = ControlState(), set(INPUTS), None, None
@@ -135,7 +136,8 @@ def ticks(log: EpisodeLog, safety: Safety, change: Callable[[TickInputs], TickIn
         missing = {name for name in missing if getattr(recorded.inputs, name) is None}
         if recorded.verdict.mode is not Mode.DISARMED or recorded.inputs.request is not None:
             missing = set()
-        state = replace(after, commanded=recorded.verdict.command)
+        after = replace(after, commanded=recorded.verdict.command)
+        state = unsent(after) if log.metadata.shadow else after
 
 
 def _expect_disarmed(log: EpisodeLog, first: Step) -> None:

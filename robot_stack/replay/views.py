@@ -52,7 +52,8 @@ class Counts:
 class EpisodeView:
     """What the report shows of one log. Arrays are per tick (n,); `scores` rows are (t_s, score, threshold).
 
-    `latencies`: samples in s by name. `drops` by topic, as the recorder counted them. `replay` None: not replayed.
+    `latencies`: samples in s by name. `drops` by topic, as the recorder counted them. `shadow`: nothing was sent to the arm.
+    `replay` None: not replayed.
     """
 
     name: str
@@ -74,6 +75,7 @@ class EpisodeView:
     latencies: Mapping[str, Array]
     drops: Mapping[str, int] = field(default_factory=dict)
     ending: str = ""
+    shadow: bool = False
     replay: ReplayReport | None = None
 
     @property
@@ -128,6 +130,7 @@ def episode_view(log: EpisodeLog, replay: ReplayReport | None = None, cameras: S
         latencies=_latencies(log, steps, notes),
         drops={topic: count for topic, count in log.summary.drops.items() if count},
         ending=sentence(steps[-1]),
+        shadow=log.metadata.shadow,
         replay=replay,
     )
 
