@@ -9,7 +9,7 @@ from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState
 from robot_stack.types import ActionChunk, Array
-from safety.look_ahead import MOST, LookAhead
+from safety.look_ahead import DEEPER, MOST, LookAhead, Room
 
 SPEC = load_robot("sim_arm")
 ARM = np.arange(6)
@@ -138,3 +138,71 @@ def test_a_gap_that_is_no_number_counts_as_closed() -> None:
     assert found.row == 0 and found.length == pytest.approx(0.05 / SPEC.qdd_max[0]) and found.depth == 0.0
     lost = np.where(np.arange(len(path))[:, None] > 0, np.nan, path)
     assert AHEAD.room(lost, np.where(np.isnan(lost[:, 0]), np.nan, 1.0)[None]).length == 0.0
+
+
+@pytest.mark.parametrize(
+    ("share", "dt_ms", "rows"),
+    [
+        (0.5, 27, [1, 3, 5, 7, 9]),  # nine rows to 208.3 ms, one more than MOST: every other one
+        (0.5, 30, [1, 2, 3, 4, 5, 6, 7, 8]),
+        (0.5, 208, [1, 2, 3]),  # the slowest joint to stop, 2.5 / 12 s, decides
+        (0.5, 209, [1, 2]),
+        (0.25, 208, [1, 2, 3, 4]),  # half the braking takes twice as long
+    ],
+)
+def test_rows_are_looked_at_up_to_the_first_one_behind_the_time_it_takes_to_stop(share, dt_ms, rows) -> None:
+    chunk = _chunk(0.1, rows=100, dt_ms=dt_ms)
+    ahead = LookAhead(SPEC, replace(SafetySettings(), look_ahead_share=share), ARM)
+    path = ahead.path(ControlState(playing=chunk), HOME, 0)
+    assert path is not None
+    np.testing.assert_array_equal(path[1:], chunk.q[rows])
+
+
+def test_the_last_row_is_ahead_until_it_is_due() -> None:
+    path = _path(_chunk(), 749)
+    assert path is not None
+    np.testing.assert_array_equal(path[1:], _chunk().q[15:])
+
+
+def test_a_gap_closes_when_it_shrinks_by_more_than_a_millionth() -> None:
+    for now in (0.5, -0.25):
+        floor = min(now, 0.0) - DEEPER
+        assert AHEAD.room(_way()[:2], np.array([[now, floor]])) == Room() == (np.inf, -1, 0.0)
+        assert AHEAD.room(_way()[:2], np.array([[now, np.nextafter(floor, -1.0)]])).row == 0
+
+
+def test_of_two_gaps_that_close_in_one_step_the_nearer_sets_the_room_and_the_deeper_is_named() -> None:
+    step = 0.05 / SPEC.qdd_max[0]  # from one row to the next
+    closing = np.array([[0.3, 0.1, -0.1], [0.9, 0.9, -0.6], [0.5, 0.1, -0.3]]) - DEEPER
+    for h, row, depth, share in ((closing, 1, 0.6, 0.25), (closing[[0, 2]], 1, 0.3, 0.25), (closing[:2], 1, 0.6, 0.5)):
+        found = AHEAD.room(_way()[:3], h)
+        assert (found.row, found.depth) == (row, pytest.approx(depth))
+        assert found.length == pytest.approx((1.0 + share) * step)
+
+
+def test_a_gap_that_is_too_small_already_closes_from_where_it_is() -> None:
+    found = AHEAD.room(_way()[:2], np.array([[-0.1, -0.3]]))
+    assert found.depth == pytest.approx(0.2 - DEEPER, abs=1e-12)
+    assert found.length == pytest.approx(DEEPER / 0.2 * 0.05 / SPEC.qdd_max[0], rel=1e-6)
+
+
+def test_between_rows_the_way_is_shared_even_where_a_gap_closes_by_a_hair() -> None:
+    found = AHEAD.room(_way()[:3], np.array([[1.0, 1e-12, -0.5e-12]]) - np.array([[0.0, DEEPER, DEEPER]]))
+    assert found.length == pytest.approx((1.0 + 2.0 / 3.0) * 0.05 / SPEC.qdd_max[0], rel=1e-6)
+
+
+def test_the_pace_is_the_same_whichever_way_a_joint_turns() -> None:
+    for j in range(6):
+        u = 0.8 * SPEC.qdd_max[j] * np.eye(7)[j]
+        pace = (np.sqrt((0.5 * DT) ** 2 + 0.04) - 0.5 * DT) / 0.8
+        assert AHEAD.pace(Room(0.04, 0), u) == AHEAD.pace(Room(0.04, 0), -u) == pytest.approx(pace)
+
+
+def test_an_arm_at_rest_without_room_is_not_slowed() -> None:
+    assert AHEAD.pace(Room(0.0, 0), np.zeros(7)) == 1.0 and AHEAD.pace(Room(0.0, 0), np.eye(7)[0]) == 0.0
+
+
+def test_an_arm_told_to_keep_nothing_for_braking_keeps_a_thousandth() -> None:
+    least = LookAhead(SPEC, replace(SafetySettings(), look_ahead_share=0.0), ARM)
+    w = np.sqrt((1e-3 * DT) ** 2 + 2e-3 * 0.04) - 1e-3 * DT
+    assert least.pace(Room(0.04, 0), 10.0 * np.eye(7)[0]) == pytest.approx(w, rel=1e-6)
