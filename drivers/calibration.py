@@ -108,7 +108,7 @@ def load(robot: RobotSpec) -> Calibration:
         raise ConfigError(f"calibration: found no {path}, allowed the file of robot {robot.name!r}; {again}")
     try:
         calibration = _from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"calibration {path}: cannot be read ({error!r}); {again}") from error
     wanted = {joint.name: joint.servo.id for joint in robot.joints}
     found = {name: joint.id for name, joint in calibration.joints.items()}

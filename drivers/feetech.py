@@ -101,9 +101,9 @@ class FeetechWire:
         store(self, servo, _LOCK, [1])
 
     def offset_to_middle(self, homing: Homing, ticks: int) -> int:
-        """``present = encoder - offset``, within one turn; the offset has 11 bits and a sign."""
+        """``present = encoder - offset``, within one turn. The offset has 11 bits and a sign: -2048 becomes -2047, a tick off."""
         offset = (ticks + homing.offset - MIDDLE) % TURN
-        return offset - TURN if offset >= TURN // 2 else offset
+        return max(offset - TURN, 1 - TURN // 2) if offset >= TURN // 2 else offset
 
 
 def _reading(error: int, data: list[int]) -> Reading:

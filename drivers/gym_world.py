@@ -1,7 +1,7 @@
 """Any Gymnasium environment as a world in lock-step: it moves when stepped, starts from a given state, says what it sees.
 
-With MuJoCo underneath (`env.unwrapped.model`) its drives can be changed as in `drivers.dynamics`, and a state can be set; other
-environments start from a seed only. An action is held until the next one; the time limit of the environment is left out.
+With MuJoCo underneath (`env.unwrapped.model`) its drives can be changed as in `drivers.dynamics`, and a state can be set; any
+environment starts from a seed. An action is held until the next one; the time limit of the environment is left out.
 """
 
 import importlib
@@ -14,24 +14,20 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 import numpy as np
 
 from drivers.dynamics import Change, DelayLine, ModelDynamics
+from drivers.robosuite_env import RobosuiteEnv
 from robot_stack.clock import NS_PER_S, nanoseconds
 from robot_stack.errors import ConfigError, DriverError
 from robot_stack.types import Array, Image, lock
 
 
 class GymWorld:
-    """A World. `plugin`: the package that registers the environment ("": Gymnasium itself). Use it from one thread only."""
+    """A World. `plugin`: the package that registers the environment ("": Gymnasium itself), or "robosuite", whose tasks come
+    without pictures. Use it from one thread only."""
 
     def __init__(self, environment: str, plugin: str = "", render: bool = False, **options: Any) -> None:
-        import gymnasium
-
-        if plugin:
-            gymnasium.register_envs(importlib.import_module(plugin))
-        mode: Any = {"render_mode": "rgb_array"} if render else {}
-        try:
-            self._env: Any = gymnasium.make(environment, disable_env_checker=True, **mode, **options).unwrapped
-        except gymnasium.error.Error as error:
-            raise ConfigError(f"environment: found {environment!r}: {error}") from error
+        self._env: Any = (
+            RobosuiteEnv(environment, **options) if plugin == "robosuite" else _made(environment, plugin, render, options)
+        )
         self.name, self._t_ns = environment, 0
         self._model = getattr(self._env, "model", None)
         self._dynamics = None if self._model is None else ModelDynamics(self._model)
@@ -58,6 +54,11 @@ class GymWorld:
         return tuple(model.joint(i).name for i in range(model.njnt) if model.jnt_type[i] >= 2)
 
     @property
+    def columns(self) -> dict[str, int]:
+        """How many columns of what is shown each named part of it has, in order; {} where the environment names none."""
+        return dict(getattr(self._env, "columns", {}))
+
+    @property
     def drives(self) -> tuple[str, ...]:
         """The joints that have a drive, in the order of the drives. Raises DriverError where there is no MuJoCo underneath."""
         self._mujoco()
@@ -68,12 +69,19 @@ class GymWorld:
         observation, _ = self._env.reset(seed=seed)
         self._begin(observation, False)
 
-    def start(self, state: Mapping[str, Array]) -> None:
-        """Begin in `state`: what the environment's `set_env_state` takes, or qpos and qvel. Raises DriverError otherwise."""
-        self._env.reset(seed=0)
+    def start(self, state: Mapping[str, Array], model: str = "") -> None:
+        """Begin in `state`: what the environment's `set_env_state` takes, or qpos and qvel, or the `seed` of a start.
+
+        `model`: the MJCF it was recorded in, for environments that draw one (robosuite). Raises DriverError otherwise.
+        """
+        if set(state) == {"seed"}:
+            self.reset(int(state["seed"]))
+            return
+        if not isinstance(self._env, RobosuiteEnv):  # its model would be another one after a reset
+            self._env.reset(seed=0)
         try:
             if hasattr(self._env, "set_env_state"):
-                self._env.set_env_state(dict(state))
+                self._env.set_env_state(dict(state), *([model] if model else []))
             else:
                 self._env.set_state(state["qpos"], state["qvel"])
             seen = self._env._get_obs()
@@ -122,14 +130,15 @@ class GymWorld:
 
     def state(self) -> dict[str, Array]:
         """The simulator's state now, as `start` takes it. Raises DriverError where there is no MuJoCo underneath."""
-        self._mujoco()
         if hasattr(self._env, "get_env_state"):
             return {name: np.array(value) for name, value in self._env.get_env_state().items()}
+        self._mujoco()
         return {"qpos": self._env.data.qpos.copy(), "qvel": self._env.data.qvel.copy()}
 
     def change(self, changes: Sequence[Change]) -> None:
         """From the next start on drives are as modelled but for `changes`. Raises ConfigError; DriverError without MuJoCo."""
-        self._mujoco()
+        if changes:
+            self._mujoco()
         if self._dynamics is not None:
             self._delay = self._dynamics.change(changes) * NS_PER_S / self.dt_ns
 
@@ -146,5 +155,17 @@ class GymWorld:
 
     def _mujoco(self) -> Any:
         if self._model is None:
-            raise DriverError(f"environment {self.name}: there is no MuJoCo model underneath; it can only be reset and stepped")
+            raise DriverError(f"environment {self.name}: there is no MuJoCo model underneath that drives could be changed in")
         return self._model
+
+
+def _made(environment: str, plugin: str, render: bool, options: Mapping[str, Any]) -> Any:
+    import gymnasium
+
+    if plugin:
+        gymnasium.register_envs(importlib.import_module(plugin))
+    mode: Any = {"render_mode": "rgb_array"} if render else {}
+    try:
+        return gymnasium.make(environment, disable_env_checker=True, **mode, **options).unwrapped
+    except gymnasium.error.Error as error:
+        raise ConfigError(f"environment: found {environment!r}: {error}") from error

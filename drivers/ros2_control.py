@@ -28,16 +28,19 @@ _POLL_S = 0.01
 
 
 class Ros2ControlArm:
-    """The arm of `robot.controller`. Raises DriverError unless states come and the controller listens within its `wait_s`."""
+    """The arm of `robot.controller` in ROS domain `domain` (None: ROS_DOMAIN_ID's).
 
-    def __init__(self, robot: RobotSpec) -> None:
+    Raises DriverError unless states come and the controller listens within its `wait_s`.
+    """
+
+    def __init__(self, robot: RobotSpec, domain: int | None = None) -> None:
         self.joint_names = robot.joint_names
         self._settings = robot.controller
         self._state: JointState | None = None
         self._stamp: tuple[int, int] | None = None
         self._closed = threading.Event()
         self._context = Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(context=self._context, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node(f"{robot.name}_driver", context=self._context, enable_rosout=False)
         self._node.create_subscription(JointStateMessage, self._settings.states, self._take, 1)
         self._topic, kind = _command_topic(self._settings.name, self._settings.kind)

@@ -28,7 +28,7 @@ class SerialPort:
         if not path:
             raise DriverError("bus.port: found none, allowed the path of a serial port; next: robot-stack find-arms")
         try:
-            self._serial = serial.Serial(path, baud, timeout=0, write_timeout=0.05, exclusive=True)
+            self._serial = serial.Serial(path, baud, timeout=0, exclusive=True)
         except (OSError, ValueError) as error:
             raise DriverError(
                 f"serial port {path} at {baud} baud: {error}; is it plugged in, and is no other process using it? "
@@ -48,8 +48,11 @@ class SerialPort:
         self._serial.reset_input_buffer()
 
     def writePort(self, packet: Sequence[int]) -> int:
-        """Send the bytes; how many were sent."""
-        return int(self._serial.write(bytes(packet)) or 0)
+        """Send the bytes; how many were sent: all, or the SDK calls it a failure. Never blocks."""
+        try:
+            return os.write(self._serial.fileno(), bytes(packet))
+        except BlockingIOError:
+            return 0
 
     def readPort(self, length: int) -> bytes:
         """Up to `length` bytes: at once when some are there, else those that come first before the deadline."""

@@ -4,6 +4,7 @@ The middle of each range is put to the middle of the encoder's turn, so that no 
 stored in the servos too, which then keep the range by themselves. Maths: `drivers/calibration.py`.
 """
 
+import math
 import select
 import sys
 import time
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from drivers.arms import open_wire
-from drivers.calibration import Angles, Calibration, JointCalibration, default_path, save
+from drivers.calibration import SLACK, Calibration, JointCalibration, default_path, save
 from drivers.servo_arm import check
-from drivers.servo_bus import TURN, Homing, Reading, ServoWire, model_of
+from drivers.servo_bus import MIDDLE, TURN, Homing, Reading, ServoWire, model_of
 from robot_stack.build import load_robot
 from robot_stack.config.commands import CalibrateCommand
 from robot_stack.errors import ConfigError, DriverError
@@ -75,7 +76,6 @@ def calibrate(command: CalibrateCommand, person: Person | None = None) -> Path:
     wire = open_wire(robot.driver, robot.bus.port, robot.bus.baud, robot.bus.reply_s)
     try:
         calibration = _measure(robot, wire, person, command.directions)
-        Angles(robot, calibration)
         path = default_path(robot)
         save(calibration, path)
         check(robot, wire, calibration)
@@ -126,19 +126,24 @@ def _to_middle(wire: ServoWire, servo: int, reading: Reading) -> int:
 
 
 def _ranges(robot: RobotSpec, wire: ServoWire, person: Person) -> dict[int, tuple[int, int]]:
-    """How far each servo was moved, ticks; asked again until each joint was moved through what the robot's file allows."""
+    """How far each servo was moved, ticks; asked again until each joint was moved through what the robot's file allows.
+
+    The arm is in the middle now: a servo that counts turns and is not near `MIDDLE` has counted some.
+    """
+    turns = {servo: round((MIDDLE - reading.ticks) / TURN) * TURN for servo, reading in _read(robot, wire).items()}
     ranges: dict[int, tuple[int, int]] = {}
     while True:
         person.ask("Then move each joint slowly through its whole range, from stop to stop, and press ENTER once more.")
         while True:
             for servo, reading in _read(robot, wire).items():
-                low, high = ranges.get(servo, (reading.ticks, reading.ticks))
-                ranges[servo] = max(0, min(low, reading.ticks)), min(TURN - 1, max(high, reading.ticks))
+                ticks = reading.ticks + turns[servo]
+                low, high = ranges.get(servo, (ticks, ticks))
+                ranges[servo] = max(0, min(low, ticks)), min(TURN - 1, max(high, ticks))
             if person.done(_shown(robot, ranges)):
                 break
         if not (short := _unmoved(robot, ranges)):
             return ranges
-        person.ask(f"Not moved far enough: {', '.join(short)}.")
+        person.ask(f"Not moved far enough (or narrow q_min and q_max there): {'; '.join(short)}.")
 
 
 def _unmoved(robot: RobotSpec, ranges: Mapping[int, tuple[int, int]]) -> list[str]:
@@ -146,9 +151,11 @@ def _unmoved(robot: RobotSpec, ranges: Mapping[int, tuple[int, int]]) -> list[st
     short = []
     for joint in robot.joints:
         low, high = ranges[joint.servo.id]
-        moved = (high - low) * 6.283185307 / TURN / joint.servo.gear
-        if moved < 0.9 * (joint.q_max - joint.q_min):
-            short.append(f"{joint.name} {moved:.2f} of {joint.q_max - joint.q_min:.2f} rad")
+        reach = (high - low) * math.pi / TURN / joint.servo.gear
+        middle = joint.servo.q_middle
+        if joint.q_min < middle - reach - SLACK or joint.q_max > middle + reach + SLACK:
+            found = f"{middle - reach:.2f}..{middle + reach:.2f}"
+            short.append(f"{joint.name} {found}, allowed by the robot's file {joint.q_min:.2f}..{joint.q_max:.2f}")
     return short
 
 

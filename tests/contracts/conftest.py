@@ -1,13 +1,15 @@
-"""A world process for the contracts of the devices in it."""
+"""Far ends for the contracts of devices: a world process, and a ROS domain that is nobody else's."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from drivers.shared_world import WorldDirector
+from robot_stack.config.robot_file import load_robot
 
 
 @pytest.fixture(scope="module")
@@ -19,3 +21,21 @@ def world_name(request: pytest.FixtureRequest) -> Iterator[str]:
     yield name
     process.terminate()
     process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def controllers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The ROS domain, nobody else's, in which the controllers of an SO-101 run; skips where there is no ROS 2."""
+    pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
+    from robot_stack.discovery import environment
+    from robot_stack.domain import lease_domain
+
+    lease = lease_domain()
+    added = environment({}, tmp_path_factory.mktemp("dds"), lease.domain)
+    os.environ.update({name: value for name, value in added.items() if name != "ROS_DOMAIN_ID"})
+    program = Path(__file__).parents[1] / "drivers" / "controller_node.py"
+    process = subprocess.Popen([sys.executable, program, *load_robot("so101").joint_names], env={**os.environ, **added})
+    yield lease.domain
+    process.kill()
+    process.wait(timeout=30)
+    lease.release()

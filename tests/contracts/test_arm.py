@@ -1,7 +1,12 @@
-"""What every Arm does. A new one joins `OPEN`: a function from the name of a running world to the connected arm."""
+"""What every Arm does. A new one joins `OPEN`: a function from the test's `Bench` to the connected arm."""
 
+import importlib.util
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,15 +16,89 @@ from robot_stack.errors import DriverError
 from robot_stack.interfaces import Arm
 from robot_stack.types import JointCommand, SafeCommand
 
-OPEN: dict[str, Callable[[str], Arm]] = {"shared": SharedArm}
-ABSENT: dict[str, Callable[[], Arm]] = {"no_world": lambda: SharedArm("nobody.runs.this")}
+DRIVERS = Path(__file__).parents[1] / "drivers"
 
 
-@pytest.fixture(params=OPEN)
-def arm(request: pytest.FixtureRequest, world_name: str) -> Iterator[Arm]:
-    device = OPEN[request.param](world_name)
-    yield device
-    device.close()
+@dataclass
+class Bench:
+    """What the far end of an arm needs: fixtures by name, and a stack that ends what was started for the test."""
+
+    fixture: Callable[[str], object]
+    ends: ExitStack
+
+
+def servo_rig() -> ModuleType:
+    """tests/drivers/servo_rig.py; skips where the vendors' packages are not installed."""
+    for package in ("serial", "scservo_sdk", "dynamixel_sdk"):
+        pytest.importorskip(package, reason="needs the extra `servos`: pip install 'robot_stack[servos]'")
+    spec = importlib.util.spec_from_file_location("servo_rig", DRIVERS / "servo_rig.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def servo_arm(kind: str, bench: Bench) -> Arm:
+    """Six servos on a simulated bus."""
+    rig = servo_rig()
+    servos = rig.ServoSimulator(kind)
+    bench.ends.callback(servos.close)
+    arm: Arm = rig.connect(servos, rig.so101(kind, servos.path))
+    return arm
+
+
+def ros2_arm(kind: str, bench: Bench) -> Arm:
+    """The controllers of ros2_control in another process."""
+    from drivers.ros2_control import Ros2ControlArm
+    from robot_stack.config.robot_file import load_robot
+    from robot_stack.device import Controller
+
+    domain = bench.fixture("controllers")
+    settings = Controller("arm_controller", kind, wait_s=60.0, lost_s=2.0)  # type: ignore[arg-type]
+    robot = replace(load_robot("so101"), controller=settings)
+    return Ros2ControlArm(robot, domain)  # type: ignore[arg-type]
+
+
+def absent_port() -> Arm:
+    servo_rig()
+    from drivers.serial_port import SerialPort
+
+    return SerialPort("/dev/no-such-port", 1_000_000, 0.004)  # type: ignore[return-value]
+
+
+def absent_controllers() -> Arm:
+    pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
+    from drivers.ros2_control import Ros2ControlArm
+    from robot_stack.config.robot_file import load_robot
+    from robot_stack.device import Controller
+
+    return Ros2ControlArm(replace(load_robot("so101"), controller=Controller(states="/nobody", wait_s=0.2)))
+
+
+OPEN: dict[str, Callable[[Bench], Arm]] = {
+    "shared": lambda bench: SharedArm(str(bench.fixture("world_name"))),
+    "feetech": lambda bench: servo_arm("feetech", bench),
+    "dynamixel": lambda bench: servo_arm("dynamixel", bench),
+    "joint_trajectory": lambda bench: ros2_arm("joint_trajectory", bench),
+    "forward_command": lambda bench: ros2_arm("forward_command", bench),
+}
+ABSENT: dict[str, Callable[[], Arm]] = {
+    "no_world": lambda: SharedArm("nobody.runs.this"),
+    "no_port": absent_port,
+    "no_controllers": absent_controllers,
+}
+
+
+SLOW = ("joint_trajectory", "forward_command")
+"""DDS takes up to 3 s to find its peers, for each test anew; `tests/drivers/test_ros2_control.py` is the quick part."""
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.slow if kind in SLOW else ()) for kind in OPEN])
+def arm(request: pytest.FixtureRequest) -> Iterator[Arm]:
+    with ExitStack() as ends:
+        device = OPEN[request.param](Bench(request.getfixturevalue, ends))
+        ends.callback(device.close)
+        yield device
 
 
 def _command(q: np.ndarray, qd: np.ndarray | None = None) -> SafeCommand:
