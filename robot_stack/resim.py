@@ -1,7 +1,7 @@
 """`robot-stack resim`: recorded commands again, open loop, in today's simulator; and drives that bring it closer to the robot."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from robot_stack.replay.resim import arm, gymnasium
 from robot_stack.replay.resim.divergence import Divergence, divergence, table
 from robot_stack.replay.resim.divergence_plot import draw_divergence
 from robot_stack.replay.resim.identify import Identified, Simulate, Unknown, drive_unknowns, identify
-from robot_stack.replay.resim.trust import Track, Trust, trust
+from robot_stack.replay.resim.trust import Track, Trust, Weighted, trust, weighted
 
 LEAD_S = 0.01
 """Stamps of commands may be this much ahead of those of joints: a negative delay as far as this can be found."""
@@ -42,6 +42,11 @@ class _Found:
     identified: Identified | None
     trust: Trust | None
 
+    @property
+    def weighted(self) -> Weighted | None:
+        """The result of all re-simulations weighted by the ratio, where there is one."""
+        return None if self.trust is None else weighted(self.divergences, self.trust.simulated)
+
 
 def resimulate(command: ResimCommand) -> str:
     """What came out, as text; figures and a picture go to `command.out`. Raises ConfigError, DataError."""
@@ -57,13 +62,13 @@ def resimulate(command: ResimCommand) -> str:
     if found.identified is not None:
         parts += ["", found.identified.text()]
     if found.trust is not None:
-        parts += ["", _trusted(found.trust, found.divergences[0].recorded.joint_names)]
+        parts += ["", _trusted(found.trust, found.divergences[0].recorded.joint_names), str(found.weighted)]
     return "\n".join([*parts, f"written: {file}, {picture}"])
 
 
 def _trusted(found: Trust, names: Sequence[str]) -> str:
     told = ", ".join(f"{name} {accuracy:.2f}" for name, accuracy in zip(names, found.accuracy, strict=True))
-    return f"recorded told from simulated transitions, by joint (0.5: cannot be; held out): {told}"
+    return f"recorded told from simulated transitions, by joint (0.5: cannot be; by what others taught): {told}"
 
 
 def _arm(command: ResimCommand) -> _Found:
@@ -82,7 +87,7 @@ def _arm(command: ResimCommand) -> _Found:
     if command.identify:
         unknowns = _arm_unknowns(recordings[0].spec.joint_names[: recordings[0].spec.tip_joint + 1])
         identified = _identify(command, unknowns, _arm_simulator(recordings), len(recordings))
-    tracks = [(arm.track_of(r, r.motion), arm.track_of(r, one.simulated)) for r, one in zip(recordings, found, strict=True)]
+    tracks = ((arm.track_of(r, r.motion), arm.track_of(r, one.simulated)) for r, one in zip(recordings, found, strict=True))
     return _Found("logs of the arm", found, pictures, identified, _trust(command, tracks))
 
 
@@ -122,12 +127,13 @@ def _demonstrations(command: ResimCommand) -> _Found:
 
         found = [simulate(k, ()) for k in tqdm(range(len(chosen)), desc="re-simulating", unit="demonstration")]
         identified = _identify(command, _gym_unknowns(world), simulate, len(chosen)) if command.identify else None
-        tracks = [
+        tracks = (
             (gymnasium.track_of(one, world, layout, d.recorded), gymnasium.track_of(one, world, layout, d.simulated))
             for one, d in zip(chosen, found, strict=True)
-        ]
-    title = f"{file.environment}, start {'as seen' if command.as_seen else 'as recorded'}"
-    return _Found(title, found, {}, identified, _trust(command, tracks))
+        )
+        trusted = _trust(command, tracks)
+    title = f"{file.environment}, start {'as seen' if command.as_seen and layout.settable else 'as recorded'}"
+    return _Found(title, found, {}, identified, trusted)
 
 
 def _gym_unknowns(world: GymWorld) -> tuple[Unknown, ...]:
@@ -144,11 +150,11 @@ def _identify(command: ResimCommand, unknowns: Sequence[Unknown], simulate: Simu
     return identify(unknowns, simulate, range(kept), range(kept, count), command.evaluations)
 
 
-def _trust(command: ResimCommand, tracks: Sequence[tuple[Track, Track]]) -> Trust | None:
+def _trust(command: ResimCommand, tracks: Iterable[tuple[Track, Track]]) -> Trust | None:
     if not command.trust:
         return None
-    _kept(command, len(tracks))
-    return trust([real for real, _ in tracks], [simulated for _, simulated in tracks], command.holdout)
+    real, simulated = zip(*tracks, strict=True)
+    return trust(real, simulated)
 
 
 def _kept(command: ResimCommand, count: int) -> int:
@@ -183,4 +189,5 @@ def _as_dict(found: _Found) -> dict[str, Any]:
         "pictures": found.pictures,
         "identified": identified,
         "trust": found.trust and {"accuracy": found.trust.accuracy.tolist(), "map": found.trust.by_share().tolist()},
+        "weighted": found.weighted and asdict(found.weighted),
     }

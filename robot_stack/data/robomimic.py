@@ -1,4 +1,4 @@
-"""Demonstrations in robomimic's HDF5 layout: `data/demo_i/{actions, obs/<key>, rewards, init_state/<key>}`, read only."""
+"""Demonstrations in robomimic's HDF5 layout: `data/demo_i/{actions, obs/<key>, states or init_state/<key>}`, read only."""
 
 import json
 from collections.abc import Mapping
@@ -14,12 +14,16 @@ from robot_stack.types import Array
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Demonstration:
-    """n actions (n, A) and, before each, what was observed, by name (n, ...); `initial_state`: the simulator's, by name."""
+    """n actions (n, A) and, before each, what was observed, by name (n, ...); `initial_state`: the simulator's, by name.
+
+    `model`: the MJCF of the world it was recorded in, where worlds differ from one to the next ("": they do not).
+    """
 
     name: str
     actions: Array
     observations: Mapping[str, Array]
     initial_state: Mapping[str, Array] = field(default_factory=dict)
+    model: str = ""
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -39,7 +43,7 @@ def read_demonstrations(path: Path) -> DemonstrationFile:
     """All of the file `path`, or of the only .hdf5 file in that folder. Raises DataError when it is no such file."""
     import h5py
 
-    file = _hdf5_file(Path(path))
+    file = hdf5_file(Path(path))
     try:
         with h5py.File(file) as opened:
             data = opened["data"]
@@ -57,10 +61,13 @@ def _demonstration(name: str, group: Any) -> Demonstration:
     if any(len(value) != len(actions) for value in observations.values()):
         raise ValueError(f"{name}: observations and actions of different lengths")
     state = {key: np.asarray(value, dtype=float) for key, value in group.get("init_state", {}).items()}
-    return Demonstration(name, actions, observations, state)
+    if not state and "states" in group:
+        state = {"states": np.asarray(group["states"][0], dtype=float)}
+    return Demonstration(name, actions, observations, state, str(group.attrs.get("model_file", "")))
 
 
-def _hdf5_file(path: Path) -> Path:
+def hdf5_file(path: Path) -> Path:
+    """The file `path`, or the only .hdf5 file in that folder. Raises DataError when there is none, or more."""
     files = [path] if path.is_file() else sorted(path.glob("*.hdf5"))
     if len(files) != 1:
         raise DataError(f"dataset {path}: found {len(files)} .hdf5 files, allowed the path of one, or a folder with one")

@@ -123,7 +123,8 @@ def test_the_command_writes_figures_and_a_picture(folder: Path, tmp_path: Path, 
     assert main(["resim", str(folder), f"out={tmp_path / 'out'}", "pictures=1", "trust=true"]) == 0
     said = capsys.readouterr().out
     assert "? -> no" in said and "0 of 2 re-simulated" in said
-    assert "by joint (0.5: cannot be; held out): base_yaw" in said
+    assert "by joint (0.5: cannot be; by what others taught): base_yaw" in said
+    assert "success 0.0% -> 0.0% (worth 2.0 of 2 recordings), divergence rms 0 -> 0" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"resim.json", "divergence.png"}
 
 

@@ -1,5 +1,6 @@
 """Human demonstrations of a door, re-simulated: where they part from today's simulator, and when."""
 
+import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robot_stack.cli import main
 from robot_stack.data.robomimic import DemonstrationFile, read_demonstrations
 from robot_stack.errors import DataError
 
@@ -73,6 +75,30 @@ def test_any_environment_and_dataset_are_read_column_by_column(tmp_path: Path) -
     found = divergence(recorded_motion(one, layout, 0.04), first)
     assert found.joints[0] == pytest.approx([0.0, 0.02, 0.0, 0.0])
     world.close()
+
+
+def test_an_environment_without_mujoco_is_resimulated_from_its_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pendulum: a file made with the environment itself comes out to the bit; in another gravity it does not."""
+    import h5py
+
+    gymnasium = pytest.importorskip("gymnasium", reason="needs gymnasium: pip install 'robot_stack[adroit]'")
+    pytest.importorskip("matplotlib", reason="the picture needs it: pip install 'robot_stack[train]'")
+    pendulum, worst = gymnasium.make("Pendulum-v1"), []
+    for gravity in (10.0, 9.0):
+        with h5py.File(tmp_path / "swing.hdf5", "w") as file:
+            about = {"env_name": "Pendulum-v1", "env_type": "gymnasium", "env_kwargs": {"g": gravity}}
+            file.create_group("data").attrs["env_args"] = json.dumps(about)
+            for seed in range(3):
+                seen, actions = [pendulum.reset(seed=seed)[0]], np.sin(np.arange(40.0) + seed)[:, None]
+                for action in actions[:-1]:
+                    seen.append(pendulum.step(action)[0])
+                file[f"data/demo_{seed}/actions"], file[f"data/demo_{seed}/obs/state"] = actions, np.array(seen)
+                file[f"data/demo_{seed}/init_state/seed"] = seed
+        assert main(["resim", f"dataset={tmp_path}", f"out={tmp_path / 'out'}"]) == 0
+        worst.append(max(one["worst"] for one in json.loads((tmp_path / "out" / "resim.json").read_text())["recordings"]))
+    assert worst[0] == 0.0 < 0.1 < worst[1]
+    assert main(["resim", f"dataset={tmp_path}", f"out={tmp_path / 'out'}", "trust=true"]) == 2
+    assert "no MuJoCo model underneath" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"no HDF5"])

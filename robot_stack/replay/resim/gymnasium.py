@@ -17,48 +17,71 @@ from robot_stack.replay.resim.divergence import Motion
 from robot_stack.replay.resim.trust import Track
 from robot_stack.types import Array
 
+ROBOSUITE = "1"
+"""robomimic's number of robosuite among the types of environments."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where things are in the observation `key` of the demonstrations: columns of joints, first of three columns of places.
+    """Where things are in the observations `keys` of the demonstrations, side by side: columns of joints, first of three columns
+    of places.
 
-    `goal`: column -> the value it must reach at some time (both empty: the environment alone tells success).
+    `goal`: column -> the value it must reach at some time (both empty: the environment alone tells success). `settable`: joints
+    are called as in the simulator, so that a start can be put where it was seen.
     """
 
-    key: str
+    keys: tuple[str, ...]
     joints: Mapping[str, int]
     places: Mapping[str, int]
     goal: str = ""
     goal_value: float = 0.0
+    settable: bool = False
+
+    def seen(self, demonstration: Demonstration) -> Array:
+        """What was shown before each action (n, O). Raises DataError when the demonstration does not have it."""
+        if missing := [key for key in self.keys if key not in demonstration.observations]:
+            found = sorted(demonstration.observations)
+            raise DataError(f"{demonstration.name}: found observations {found}, allowed those with {', '.join(missing)}")
+        shown = [np.asarray(demonstration.observations[key], dtype=float).reshape(len(demonstration), -1) for key in self.keys]
+        return np.concatenate(shown, axis=1)
 
 
 def layout_of(environment: str, world: GymWorld, demonstrations: DemonstrationFile) -> Layout:
-    """How the environment's observation is read: AdroitHandDoor by its joints, any other column by column."""
+    """How the environment's observation is read: AdroitHandDoor and robosuite by joints and places, any other by columns."""
     if environment.startswith("AdroitHandDoor"):
         hand = {name: i for i, name in enumerate(world.joint_names[1:-2])}
         door = {"latch": 27, "door_hinge": 28}
-        return Layout("state", hand | door, {"palm": 29, "handle": 32}, goal="door_hinge", goal_value=1.35)
+        return Layout(("state",), hand | door, {"palm": 29, "handle": 32}, "door_hinge", 1.35, settable=True)
+    if _is_robosuite(demonstrations):
+        columns = world.columns
+        ends = dict(zip(columns, np.cumsum([0, *columns.values()]).tolist(), strict=False))
+        joints = {f"joint {i + 1}": i for i in range(columns["robot0_joint_pos"])}
+        return Layout(tuple(columns), joints, {"hand": ends["robot0_eef_pos"], "object": ends["object"]})
     first = demonstrations.demonstrations[0].observations
     key = max(first, key=lambda name: first[name].size)
-    return Layout(key, {f"observation {i}": i for i in range(first[key].shape[1])}, {})
+    return Layout((key,), {f"observation {i}": i for i in range(first[key].shape[1])}, {})
+
+
+def _is_robosuite(demonstrations: DemonstrationFile) -> bool:
+    """As robomimic numbers environments; only robosuite's demonstrations hold their model."""
+    return demonstrations.env_type == ROBOSUITE
 
 
 def world_of(demonstrations: DemonstrationFile, render: bool = False) -> GymWorld:
     """The world the demonstrations were recorded in, as today's packages have it. Raises ConfigError when there is none."""
     plugin = "gymnasium_robotics" if "robotics" in demonstrations.env_type else ""
+    plugin = "robosuite" if _is_robosuite(demonstrations) else plugin
     return GymWorld(demonstrations.environment, plugin, render, **demonstrations.options)
 
 
 def recorded_motion(demonstration: Demonstration, layout: Layout, dt_s: float) -> Motion:
     """What the demonstration shows: row i is what was seen before action i. Raises DataError when it has no such observation."""
-    if layout.key not in demonstration.observations:
-        raise DataError(f"{demonstration.name}: found observations {sorted(demonstration.observations)}, allowed {layout.key}")
-    return _motion(demonstration.name, np.asarray(demonstration.observations[layout.key], dtype=float), layout, dt_s, None)
+    return _motion(demonstration.name, layout.seen(demonstration), layout, dt_s, None)
 
 
 def resimulate(demonstration: Demonstration, world: GymWorld, layout: Layout, rows: int | None = None) -> Motion:
     """Play the first `rows` (None: all) recorded actions in `world` from the recorded state of the simulator."""
-    world.start(demonstration.initial_state)
+    world.start(demonstration.initial_state, demonstration.model)
     seen = []
     for action in demonstration.actions[:rows]:
         seen.append(world.observation)
@@ -78,9 +101,12 @@ def started_as_seen(demonstration: Demonstration, world: GymWorld, layout: Layou
     """The demonstration with the start that its first observation shows, for recordings whose state is not what was seen.
 
     Joints that are seen are put where they were seen. Those that are not (Adroit's ARTz) are moved until the first place is
-    where it was seen, p(q) = p(q_0) + J (q - q_0), by least squares. Speeds stay as recorded.
+    where it was seen, p(q) = p(q_0) + J (q - q_0), by least squares. Speeds stay as recorded. Where the layout is not `settable`
+    the recorded start remains.
     """
-    seen = np.asarray(demonstration.observations[layout.key], dtype=float)
+    if not layout.settable:
+        return demonstration
+    seen = layout.seen(demonstration)
     state = {name: value.copy() for name, value in demonstration.initial_state.items()}
     names = world.joint_names
     for name, column in layout.joints.items():
