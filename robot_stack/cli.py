@@ -24,7 +24,9 @@ EXTRAS = {
     "mujoco": "pip install 'robot_stack[sim]'",
     "gymnasium": "pip install 'robot_stack[adroit]'",
     "gymnasium_robotics": "pip install 'robot_stack[adroit]'",
+    "robosuite": "pip install 'robot_stack[robosuite]' (beside numpy 2: as pyproject.toml says)",
     "h5py": "pip install 'robot_stack[adroit]' (or [robomimic])",
+    "rerun": "pip install 'robot_stack[rerun]'",
     "onnxruntime": "pip install 'robot_stack[cpu]' or 'robot_stack[gpu]'",
     "serial": "pip install 'robot_stack[servos]'",
     "ray": "pip install 'robot_stack[scale]'",
@@ -44,7 +46,7 @@ class Command:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 well, 1 `doctor` found a fault, 2 a clear error, 3 a difference or rejection, 4 a bundle held, 130 Ctrl-C."""
+    """Exit code: 0 well, 1 a fault was found, 2 a clear error, 3 a difference or rejection, 4 a bundle held, 130 Ctrl-C."""
     asked = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -271,6 +273,13 @@ COMMANDS = {
         "robot-stack certify bundle=runs/bundle dataset=runs/teleop checkpoint=runs/train smoothing.observations=4",
         _certify,
     ),
+    "data": Command(
+        "",
+        "",
+        "datasets of any format: ls, info, show, convert, repair; edit (delete, trim, split, merge, ...), undo, gc",
+        "robot-stack data ls runs/teleop\nrobot-stack data convert runs/teleop to=lerobot-v3 out=runs/teleop_v3",
+        _later("datasets.commands"),
+    ),
     "doctor": Command("DoctorCommand", "", "look at this computer: is it fit to run the robot?", "robot-stack doctor", _doctor),
     "find-arms": Command("", "", "list serial ports and the servos that answer", "robot-stack find-arms", _later("find_arms")),
     "calibrate": Command(
@@ -289,7 +298,3 @@ COMMANDS = {
         _demo,
     ),
 }
-
-
-if __name__ == "__main__":
-    sys.exit(main())

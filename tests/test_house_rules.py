@@ -12,6 +12,7 @@ import pytest
 from robot_stack import cli
 from robot_stack.config import commands, schema
 from robot_stack.config.load import load
+from robot_stack.datasets.commands import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("robot_stack", "policies", "safety", "drivers")
@@ -102,7 +103,9 @@ def shown() -> list[str]:
 def test_every_command_shown_to_a_user_has_a_name_and_settings_that_exist(line: str) -> None:
     name, *arguments = shlex.split(line)
     command = cli.COMMANDS[name]
-    if command.settings:
+    if name == "data":
+        parse(arguments)
+    elif command.settings:
         load(getattr(commands, command.settings), arguments)
     else:
         assert all((ROOT / "benchmarks" / f"bench_{argument}.py").is_file() for argument in arguments)

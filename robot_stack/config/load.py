@@ -4,6 +4,7 @@ Hydra composes the YAML groups beside this file over the dataclasses of `command
 value of another type, is a ConfigError before anything runs.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_origin
@@ -27,11 +28,13 @@ def load(command: type[Settings], overrides: Sequence[str] = ()) -> Settings:
     Raises ConfigError naming the key, what was found, what is allowed and, for a misspelt key, the closest ones there are.
     """
     name = command_name(command)
+    file = name.replace(" ", "_")
     asked = [_checked(command, override) for override in overrides]
-    ConfigStore.instance().store(group="schema", name=name, node=_schema(command), package="_global_")
+    group = "schema" if (FOLDER / f"{file}.yaml").is_file() else None  # a command of plain keys needs no list of groups
+    ConfigStore.instance().store(group=group, name=file, node=_schema(command), package="_global_")
     try:
-        with initialize_config_dir(str(FOLDER), version_base="1.3", job_name=name):
-            composed = compose(name, asked)
+        with initialize_config_dir(str(FOLDER), version_base="1.3", job_name=file):
+            composed = compose(file, asked)
         missing = sorted(str(key) for key in OmegaConf.missing_keys(composed))
         plain: Any = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
@@ -42,8 +45,8 @@ def load(command: type[Settings], overrides: Sequence[str] = ()) -> Settings:
 
 
 def command_name(command: type) -> str:
-    """`TrainCommand` is `train`: on the command line, and as the file in this folder that lists its groups."""
-    return command.__name__.removesuffix("Command").lower()
+    """`TrainCommand` is `train`, `DataLsCommand` is `data ls`: on the command line, and as the file here with its groups."""
+    return " ".join(re.findall("[A-Z][a-z]*", command.__name__.removesuffix("Command"))).lower()
 
 
 def options_of(group: str) -> list[str]:

@@ -1,7 +1,7 @@
 """An episode log as arrays on an even time grid: at each sample the newest of everything, never anything later."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,17 +39,23 @@ def episode_from_log(log: EpisodeLog, rate_hz: float, cameras: Collection[str], 
     score, threshold (n,), hazard_p (n, K, 3) m and hazard_radius, hazard_sigma, hazard_age_s (n, K), NaN where not yet known.
     Raises DataError when the log has no tick in `modes`, or no frame of a camera.
     """
+    times, episode = sampled(log, rate_hz, cameras, modes)
+    return replace(episode, images={camera: _pictures(log, camera, times) for camera in cameras})
+
+
+def sampled(log: EpisodeLog, rate_hz: float, cameras: Collection[str], modes: Collection[Mode] = ARMED) -> tuple[Times, Episode]:
+    """When the rows of `episode_from_log` are (n,) ns, and that episode without pictures. `rate_hz` 0: a row for each tick."""
     seen = _read(log, cameras)
     times = _grid(log, seen, rate_hz, modes)
     steps = [seen.steps[i] for i in _newest([s.t_ns for s in seen.steps], times)]
     joints = [seen.joints[i] for i in _newest([j.t_ns for j in seen.joints], times)]
-    return Episode(
+    return times, Episode(
         name=log.name,
-        rate_hz=rate_hz,
+        rate_hz=rate_hz or _rate_hz(times),
         joint_names=log.metadata.joint_names,
         q=np.array([j.q for j in joints]),
         action=np.array([s.verdict.command.q for s in steps]),
-        images={camera: _pictures(log, camera, times) for camera in cameras},
+        images={},
         instruction=log.metadata.instruction,
         columns={
             "t_s": (times - times[0]) / NS_PER_S,
@@ -79,7 +85,9 @@ def _read(log: EpisodeLog, cameras: Collection[str]) -> _Seen:
 
 def _grid(log: EpisodeLog, seen: _Seen, rate_hz: float, modes: Collection[Mode]) -> Times:
     ticks = [s.t_ns for s in seen.steps if s.verdict.mode in modes]
-    if not ticks or not seen.joints:
+    if not seen.joints:
+        raise DataError(f"log {log.path}: found no joints on /joint_states, allowed at least one; was arm_node running?")
+    if not ticks:
         names = sorted(m.value for m in modes)
         raise DataError(f"log {log.path}: found no tick in modes {names}; was the arm armed while this was recorded?")
     known = (
@@ -88,9 +96,16 @@ def _grid(log: EpisodeLog, seen: _Seen, rate_hz: float, modes: Collection[Mode])
     start = next((t for t in ticks if t >= known), None)
     if start is None:
         raise DataError(f"log {log.path}: the cameras' first frames came after the last tick in {sorted(m.value for m in modes)}")
+    if not rate_hz:
+        return np.array([t for t in ticks if t >= start], dtype=np.int64)
     count = int((ticks[-1] - start) * rate_hz // NS_PER_S) + 1
     times: Times = start + np.round(np.arange(count) * (NS_PER_S / rate_hz)).astype(np.int64)
     return times
+
+
+def _rate_hz(times: Times) -> float:
+    """How often, to a tenth of a hertz."""
+    return round(NS_PER_S / float(np.median(np.diff(times))), 1) if len(times) > 1 else 1.0
 
 
 def _newest(stamps: Iterable[int], times: Times) -> NDArray[np.intp]:

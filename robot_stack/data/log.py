@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import yaml
 from mcap.writer import CompressionType, Writer
 
+from robot_stack.data.bag_metadata import write_metadata
 from robot_stack.data.log_metadata import BEGIN, END, LogMetadata, LogSummary, begin_record, end_record
 from robot_stack.data.log_reader import EpisodeLog, read_log
 from robot_stack.data.rosbags_messages import definition, make, serialize_cdr, type_hash
@@ -32,10 +32,12 @@ _PAUSE_S = 0.02
 class LogWriter:
     """Writes the log folder `path` (made here; it must not exist or be empty). Safe to call from any thread.
 
+    `patient`: for writers that are in no hurry. `write` waits for room instead of dropping, and chunks are closed by their size
+    alone: the same messages make the same file.
     Raises DataError where the folder cannot be made, from `write` once the disk has refused a write, and from `close`.
     """
 
-    def __init__(self, path: Path, metadata: LogMetadata, buffer_bytes: int = BUFFER_BYTES) -> None:
+    def __init__(self, path: Path, metadata: LogMetadata, buffer_bytes: int = BUFFER_BYTES, patient: bool = False) -> None:
         self.path = Path(path)
         self._joint_names = metadata.joint_names
         self._room, self._buffer_bytes = buffer_bytes, buffer_bytes
@@ -47,7 +49,7 @@ class LogWriter:
         self._channels: dict[str, int] = {}
         self._schemas: dict[str, int] = {}
         self._error: DataError | None = None
-        self._closed = False
+        self._closed, self._patient = False, patient
         self._file = _File(_new_file(self.path))
         self._writer = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)  # type: ignore[arg-type]
         self._guarded(self._begin, metadata)
@@ -60,6 +62,8 @@ class LogWriter:
             raise self._error
         if topic not in self._channels:
             type_of(topic)
+        while self._patient and len(data) > self._room and self._error is None and len(data) < self._buffer_bytes:
+            time.sleep(_PAUSE_S)
         with self._lock:
             if self._closed or len(data) > self._room:
                 self._drops[topic] += 1
@@ -101,7 +105,7 @@ class LogWriter:
         while not self._stop.is_set() and self._error is None:
             self._stop.wait(_PAUSE_S)
             self._guarded(self._drain)
-            if time.monotonic() - flushed >= CHUNK_S:
+            if not self._patient and time.monotonic() - flushed >= CHUNK_S:
                 self._guarded(self._writer.flush)
                 flushed = time.monotonic()
 
@@ -145,42 +149,7 @@ class LogWriter:
         self._writer.add_metadata(END, end_record(self.summary))
         self._writer.finish()  # type: ignore[no-untyped-call]
         self._file.sync()
-        (self.path / "metadata.yaml").write_text(yaml.safe_dump(self._rosbag2(), sort_keys=False))
-
-    def _rosbag2(self) -> dict[str, Any]:
-        name, total = self._file.name, sum(self._counts.values())
-        start = min(self._span[0], self._span[1])
-        times = {
-            "starting_time": {"nanoseconds_since_epoch": start},
-            "duration": {"nanoseconds": self._span[1] - start},
-            "message_count": total,
-        }
-        topics = [{"topic_metadata": _topic_metadata(topic), "message_count": self._counts[topic]} for topic in self._channels]
-        return {
-            "rosbag2_bagfile_information": {
-                "version": 9,
-                "storage_identifier": "mcap",
-                "relative_file_paths": [name],
-                **times,
-                "topics_with_message_count": topics,
-                "compression_format": "",
-                "compression_mode": "",
-                "files": [{"path": name, **times}],
-                "custom_data": None,
-                "ros_distro": "jazzy",
-            }
-        }
-
-
-def _topic_metadata(topic: str) -> dict[str, Any]:
-    typename = type_of(topic)
-    return {
-        "name": topic,
-        "type": typename,
-        "serialization_format": "cdr",
-        "offered_qos_profiles": [],
-        "type_description_hash": type_hash(typename),
-    }
+        write_metadata(self.path, self._file.name, self._span, {t: (type_of(t), self._counts[t]) for t in self._channels})
 
 
 def _new_file(path: Path) -> Path:

@@ -58,6 +58,9 @@ IMAGE = "sensor_msgs/msg/Image"
 TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 
+COLUMN = "/column/"
+"""Topics of imported datasets: one row of a column a message, as named scalars."""
+
 
 class JointNamesError(ContractError):
     """A message speaks of other joints, or of the same in another order, than the robot config."""
@@ -72,6 +75,8 @@ def type_of(topic: str) -> str:
     if topic == "/arm/verdict":
         return DIAGNOSTICS
     if topic in ("/joint_states", "/arm/command", "/fallback/command", "/policy/choice", "/monitor/score", "/monitor/hazards"):
+        return JOINT_STATE
+    if topic.startswith(COLUMN):
         return JOINT_STATE
     raise ContractError(f"topic: found {topic!r}, allowed /<camera>/image, the arm, policy, teleop, fallback and monitor topics")
 
@@ -114,6 +119,8 @@ def from_message(topic: str, message: Any, joint_names: Names = (), chunk_of: Ch
         return chunk_value(message, joint_names)
     if kind == DIAGNOSTICS:
         return step_value(message, stamp_ns(message), chunk_of)
+    if topic.startswith(COLUMN):
+        return np.array(message.position, dtype=np.float64)
     readers = {"/policy/choice": note_value, "/monitor/score": score_value, "/monitor/hazards": hazards_value}
     if topic in readers:
         return readers[topic](message)

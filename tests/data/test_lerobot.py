@@ -140,8 +140,8 @@ def test_a_missing_column_is_named(dataset):
 
 def test_another_version_is_refused(dataset):
     file = dataset / "meta/info.json"
-    file.write_text(file.read_text().replace("v2.1", "v3.0"))
-    with pytest.raises(DataError, match=r"v3.0, allowed v2"):
+    file.write_text(file.read_text().replace("v2.1", "v4.0"))
+    with pytest.raises(DataError, match=r"v4.0, allowed v2"):
         read_lerobot(dataset)
 
 

@@ -1,0 +1,1 @@
+"""`robot-stack data`: look at, convert, edit and repair datasets."""
