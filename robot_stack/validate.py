@@ -7,15 +7,15 @@ from policies.bundle import load_bundle
 from robot_stack.config.commands import ValidateCommand
 from robot_stack.data.log_reader import read_log
 from robot_stack.data.wire import ChoiceNote
-from robot_stack.errors import ConfigError
 from robot_stack.learn import load_episodes, log_folders
 from robot_stack.replay.crew import Setup
-from robot_stack.replay.gate.judge import Case, Judged, judge
+from robot_stack.replay.gate.judge import Case, Judged, judge, sides_of
 from robot_stack.replay.gate.report import write_verdict
 from robot_stack.replay.gate.rules import Finding
+from robot_stack.replay.gate.simulation import played_again, worst_episodes
 from robot_stack.replay.lockstep import Rates
-from robot_stack.replay.protections import Condition
 from robot_stack.replay.recorded_settings import changed, recorded_settings
+from robot_stack.replay.resim.suites import suite
 
 EXIT_CODES = {Finding.PROMOTE: 0, Finding.REJECT: 3, Finding.HOLD: 4}
 
@@ -28,27 +28,23 @@ def validate(command: ValidateCommand) -> tuple[str, int]:
     """
     case = case_of(command)
     judged = judge(case, command.gate)
-    logs = {log_name(path): path for path in case.logs}
-    page = write_verdict(judged, case.episodes, logs, Path(command.out))
+    out = Path(command.out)
+    page = write_verdict(judged, case.episodes, {log_name(path): path for path in (*case.logs, *again(judged, out))}, out)
     return f"{words(judged)}\nwritten: {page}, {page.with_suffix('.json')}", EXIT_CODES[judged.finding]
 
 
 def case_of(command: ValidateCommand) -> Case:
     """What `command` puts on trial, its logs read."""
-    from drivers.scenario import SCENARIOS
-
-    if unknown := [name for name in command.suite if name not in SCENARIOS]:
-        raise ConfigError(f"suite: found {unknown}, allowed a list of {', '.join(SCENARIOS)}")
+    conditions = {condition.name: condition for name in command.suite for condition in suite(name)}
     manifest = load_bundle(Path(command.against)).manifest
     sizes = {size for _, size in manifest.cameras}
     folder = Path(command.logs)
     episodes = load_episodes(folder, manifest.rate_hz, sizes.pop() if len(sizes) == 1 else None, command.gate.episodes)
     logs = tuple(log_folders(folder))
-    conditions = [Condition(name, name) for name in command.suite]
     setup = setup_of(logs, command.gate.camera_hz)
     if setup is not None and command.config:
         changed(recorded_settings(read_log(logs[0])), command.config)  # a misspelt key is said before anything runs
-    return Case(Path(command.bundle), Path(command.against), episodes, logs, command.config, setup, conditions)
+    return Case(Path(command.bundle), Path(command.against), episodes, logs, command.config, setup, tuple(conditions.values()))
 
 
 def setup_of(logs: tuple[Path, ...], camera_hz: float) -> Setup | None:
@@ -68,6 +64,14 @@ def _latencies(logs: tuple[Path, ...]) -> tuple[float, ...]:
     return tuple(
         v.latency_s for log in logs for _, _, v in read_log(log).iterate({"/policy/choice"}) if isinstance(v, ChoiceNote)
     )
+
+
+def again(judged: Judged, out: Path) -> list[Path]:
+    """The worst re-simulated episodes of the candidate, played once more into logs below `out`."""
+    number = judged.evidence.settings.played_again
+    sides = sides_of(judged.case)
+    worst = worst_episodes(judged.evidence.trials, number) if sides is not None else []
+    return [played_again(sides, bad, out / "episodes") for bad in worst if sides is not None]
 
 
 def log_name(path: Path) -> str:

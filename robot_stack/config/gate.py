@@ -1,6 +1,6 @@
 """What `robot-stack validate` demands of a bundle before it may replace another."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from robot_stack.config.schema import _at_least
 from robot_stack.errors import ConfigError
@@ -10,10 +10,12 @@ from robot_stack.errors import ConfigError
 class GateSettings:
     """Evidence and limits. `observations` recorded ones, spread over the last `episodes` logs.
 
-    Re-simulation, in `processes`: up to `pairs` seeds from `seed` on (0: none), in rounds of `least`. It stops as soon as the
-    bundle is worse, or not worse by `margin` of success, with an error of at most `alpha` over all looks. A ratio of `worse` in
-    error on recordings, of `rough` in seam or jerk, or of `slow` in latency (and `slow_least_s` more) asks for a person.
-    `early`: stop at the first rule that rejects.
+    Re-simulation, in `processes`: up to `pairs` pairs of episodes in all (0: none), as many under each condition of the suite,
+    on seeds from `seed` on, in rounds of about `least`. It stops as soon as the bundle is worse somewhere, or on the whole not
+    worse by `margin` of success, with an error of at most `alpha` over all looks. `played_again`: so many of its worst episodes
+    are recorded. `reward`: the column of rewards in the logs for an off-policy estimate ("": none), `state`: columns beside the
+    joints that the future depends on. A ratio of `worse` in error on recordings, of `rough` in seam or jerk, or of `slow` in
+    latency (and `slow_least_s` more) asks for a person. `early`: stop at the first rule that rejects.
     """
 
     observations: int = 32
@@ -31,10 +33,13 @@ class GateSettings:
     period_s: float = 0.2
     camera_hz: float = 15.0
     early: bool = True
+    played_again: int = 3
+    reward: str = ""
+    state: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         _at_least("gate", self, 1, "observations", "episodes", "least", "processes")
-        _at_least("gate", self, 0, "pairs", "seed")
+        _at_least("gate", self, 0, "pairs", "seed", "played_again")
         _at_least("gate", self, 1.0, "worse", "rough", "slow")
         _at_least("gate", self, 1e-9, "period_s", "camera_hz", "margin", "alpha")
         if not self.alpha < 1.0 or not self.margin < 1.0:

@@ -1,19 +1,22 @@
 """What each protection buys and costs: the same seeds, in lock-step, with each protection on and off."""
 
 import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from drivers.scenario import SCENARIOS
-from robot_stack.replay.crew import Setup, autonomous
+from robot_stack.replay.crew import Setup, autonomous, recording
 from robot_stack.replay.lockstep import Episode, Outcome
 from robot_stack.replay.resim.perturb import UNPERTURBED, Perturbation, perturbed
 
 NEVER_S = 3600.0
+BAR: dict[str, Any] = {"desc": "re-simulated", "unit": "episode", "disable": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,10 @@ class Job:
     seed: int
 
 
+Play = Callable[[Sequence[Job]], Iterator[tuple[Job, Outcome]]]
+"""Plays jobs, in their order, and gives each with its outcome as they end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One cell: counts over `n` paired seeds; intervals are Wilson 95 %."""
@@ -99,10 +106,29 @@ def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def run_job(job: Job) -> Outcome:
-    """One episode, in this process, one thread. The policy's noise bank is drawn from the seed, so variants are paired.
+def difference(one: Sequence[bool], other: Sequence[bool]) -> tuple[float, float]:
+    """The 95 % interval of the rate of `one` less that of `other`, on the same seeds (-1..1).
 
-    Without the monitor nobody minds old hazards either: the bare policy goes on when a camera freezes.
+    Newcombe 1998, Statistics in Medicine 17:2635, method 10: Wilson intervals of both, less what the pairs have in common.
+    """
+    n, wins, losses = len(one), sum(one), sum(other)
+    p, q, both = wins / n, losses / n, sum(a and b for a, b in zip(one, other, strict=True))
+    (p_low, p_high), (q_low, q_high) = wilson(wins, n), wilson(losses, n)
+    shared = both * (n - wins - losses + both) - (wins - both) * (losses - both)
+    spread = float(np.sqrt(wins * (n - wins) * losses * (n - losses)))
+    phi = (max(shared - n / 2, 0.0) if shared > 0 else shared) / spread if spread else 0.0
+
+    def reach(a: float, b: float) -> float:
+        return float(np.sqrt(max(a * a - 2.0 * phi * a * b + b * b, 0.0)))
+
+    return p - q - reach(p - p_low, q_high - q), p - q + reach(p_high - p, q - q_low)
+
+
+def run_job(job: Job, log: Path | None = None) -> Outcome:
+    """One episode, in this process, one thread; recorded in the folder `log`, if one is named.
+
+    The policy's noise bank is drawn from the seed, so variants are paired. Without the monitor nobody minds old hazards either:
+    the bare policy goes on when a camera freezes.
     """
     setup, variant = job.trial.setup, job.variant
     safety = replace(setup.safety, use_filter=variant.filter)
@@ -113,7 +139,8 @@ def run_job(job: Job) -> Outcome:
     setup = replace(setup, safety=safety, monitor=setup.monitor if variant.monitor else None, rates=rates)
     setup, scenario = perturbed(job.condition.perturbation, setup, SCENARIOS[job.condition.scenario], job.seed)
     crew = autonomous(setup, job.trial.bundle, candidates=0 if variant.selector else 1, noise_seed=job.seed)
-    return Episode(crew, scenario, job.seed).run()
+    with nullcontext() if log is None else recording(log, setup, job.condition.name, {"seed": job.seed}) as sink:
+        return Episode(crew, scenario, job.seed, sink).run()
 
 
 def run_table(trial: Trial, conditions: Sequence[Condition], seeds: Sequence[int], processes: int) -> list[tuple[Job, Outcome]]:
@@ -123,9 +150,18 @@ def run_table(trial: Trial, conditions: Sequence[Condition], seeds: Sequence[int
 
 def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Outcome]]:
     """Each job with its outcome, in the order of `jobs`, as they end."""
+    with players(processes) as play:
+        yield from play(jobs)
+
+
+@contextmanager
+def players(processes: int) -> Iterator[Play]:
+    """What plays jobs in `processes` that live as long as the context: they take seconds to start. One: this one."""
+    if processes == 1:
+        yield lambda jobs: zip(jobs, tqdm(map(run_job, jobs), total=len(jobs), **BAR), strict=True)
+        return
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        outcomes = tqdm(pool.imap(run_job, jobs), total=len(jobs), desc="protections", unit="episode")
-        yield from zip(jobs, outcomes, strict=True)
+        yield lambda jobs: zip(jobs, tqdm(pool.imap(run_job, jobs), total=len(jobs), **BAR), strict=True)
 
 
 def cells(results: Iterable[tuple[Job, Outcome]]) -> Iterator[Cell]:

@@ -2,17 +2,17 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from robot_stack.config.gate import GateSettings
 from robot_stack.errors import ConfigError
 from robot_stack.replay.behaviour import Behaviour
-from robot_stack.replay.gate.judge import decided
-from robot_stack.replay.gate.probes import Compared, Undone
-from robot_stack.replay.gate.rules import RULES, Estimate, Evidence, Finding, Fired, Paired, fired, verdict
+from robot_stack.replay.gate.evidence import Estimate, Evidence, Paired, shown_worse, whole
+from robot_stack.replay.gate.probes import Compared
+from robot_stack.replay.gate.rules import RULES, Finding, Fired, fired, verdict
+from robot_stack.replay.gate.simulation import decided, worst_episodes
+from robot_stack.replay.gate.undo import Undone
 from robot_stack.replay.lockstep import Outcome
-from robot_stack.replay.sequential import not_worse
 from robot_stack.replay.verdicts import Report
 from robot_stack.types import Mode
 
@@ -42,7 +42,7 @@ def outcome(seed: int, success: bool = True, violation: bool = False, stop_s: fl
 
 
 def paired(one: list[Outcome], other: list[Outcome]) -> Paired:
-    return Paired("nominal", tuple(one), tuple(other), 100)
+    return Paired("nominal", tuple(one), tuple(other))
 
 
 EQUAL = paired([outcome(s) for s in range(60)], [outcome(s) for s in range(60)])
@@ -70,6 +70,7 @@ CASES = {
     "camera_order": bad(undone=(Undone("camera_order", "scene and wrist", 0.08, 0.001, 0.0016),)),
     "joint_sign": bad(undone=(Undone("joint_sign", "elbow, output", 0.2, 0.01, 0.002),)),
     "time_shift": bad(undone=(Undone("time_shift", "1 rows late", 0.01, 0.0001, 0.0016),)),
+    "late_pictures": bad(undone=(Undone("late_pictures", "all cameras, one frame", 0.007, 0.0001, 0.0016),)),
     "stale_frames": bad(camera_use={"scene": (0.0, 0.04)}),
     "no_better_than_standing": bad(error=(0.09, 0.017)),
     "not_bit_equal": replace(FINE, verdicts=(Report("a", 100, 99, 0, 0, None, 1),)),
@@ -114,25 +115,38 @@ def test_every_rule_but_those_on_manifests_has_a_case_here() -> None:
     assert len({rule.name for rule in RULES}) == len(RULES) and {r.name for r in RULES} - set(CASES) == {"parity", "contract"}
 
 
-def test_sixty_equal_pairs_show_that_success_is_not_ten_points_lower_and_ten_do_not() -> None:
-    assert not_worse([True] * 60, [True] * 60, 0.1) > 20 > not_worse([True] * 10, [True] * 10, 0.1)
+def under(condition: str, failed: int, n: int = 20) -> Paired:
+    """`n` pairs of which the candidate alone fails the first `failed`."""
+    one = tuple(outcome(s, success=s >= failed) for s in range(n))
+    return Paired(condition, one, tuple(outcome(s) for s in range(n)))
 
 
-def test_a_policy_that_is_ten_points_worse_is_rarely_shown_not_to_be() -> None:
-    rng = np.random.default_rng(1)
-    shown = 0
-    for _ in range(400):
-        worse, wealth = rng.random(100) < 0.1, 0.0
-        for n in range(10, 101, 10):
-            wealth = max(wealth, not_worse(list(~worse[:n]), [True] * n, 0.1))
-        shown += wealth >= 20
-    assert shown / 400 <= 0.05
+def test_harm_under_one_condition_of_a_suite_is_found_and_named() -> None:
+    trials = (under("light", 0), under("dynamics", 12), under("noise", 0))
+    (found,) = [f for f in fired(replace(FINE, trials=trials)) if f.rule == "success_lower"]
+    assert "48 against 60 of 60 in 3 conditions" in found.why and "8 against 20 of 20 in dynamics" in found.why
+
+
+def test_a_little_harm_under_every_condition_adds_up() -> None:
+    trials = tuple(under(str(k), 2) for k in range(6))
+    assert not decided((trials[0],), SETTINGS) and shown_worse(trials, "success", good=True)[0] > 20
+
+
+def test_a_suite_is_taken_round_by_round() -> None:
+    assert [o.seed for o in whole((under("a", 0, 3), under("b", 0, 3))).candidate] == [0, 0, 1, 1, 2, 2]
 
 
 def test_a_condition_is_done_as_soon_as_it_is_decided_either_way() -> None:
-    assert decided(EQUAL, SETTINGS)
-    assert decided(tried(success=False).trials[0], SETTINGS)
-    assert not decided(paired([outcome(s) for s in range(10)], [outcome(s) for s in range(10)]), SETTINGS)
+    assert decided((EQUAL,), SETTINGS)
+    assert decided(tried(success=False).trials, SETTINGS)
+    assert not decided((paired([outcome(s) for s in range(10)], [outcome(s) for s in range(10)]),), SETTINGS)
+
+
+def test_the_worst_episode_is_one_that_touched_then_one_the_other_bundle_could_do() -> None:
+    one = [outcome(0), outcome(1, success=False), outcome(2, success=False), outcome(3, violation=True)]
+    other = [outcome(0), outcome(1, success=False), outcome(2), outcome(3)]
+    assert [bad.candidate.seed for bad in worst_episodes([paired(one, other)])] == [3, 2, 1]
+    assert worst_episodes([under("light 70 %", 1)])[0].name == "light_70_percent_0"
 
 
 @pytest.mark.parametrize("fields", [{"alpha": 1.0}, {"margin": 0.0}, {"least": 0}, {"worse": 0.5}])

@@ -1,12 +1,13 @@
 """The gate: evidence on a bundle, the cheapest first, until a rule rejects it or all of it is in; then one verdict.
 
-Manifests, then recorded observations (both bundles on the same ones), then logs (verdicts bit-equal; the changed config tick by
-tick), then latency, then the simulated world: paired seeds, round by round, no longer than it takes.
+Manifests, then recorded observations (both bundles on the same ones), then logs (verdicts bit-equal; the change tick by tick),
+latency, the logs' rewards (off-policy), and at last the simulated world: paired seeds, round by round, no longer than it takes.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +17,27 @@ from policies.onnx_policy import OnnxPolicy
 from robot_stack.clock import NS_PER_S
 from robot_stack.config.gate import GateSettings
 from robot_stack.data.episode import Episode
-from robot_stack.data.log_reader import read_log
+from robot_stack.data.log_reader import EpisodeLog, read_log
 from robot_stack.errors import PolicyError, RobotStackError
+from robot_stack.interfaces import Policy
 from robot_stack.replay.behaviour import Behaviour, behaviour, other_of
+from robot_stack.replay.chunks import CHUNK
 from robot_stack.replay.crew import Setup
-from robot_stack.replay.gate.probes import compare, spots
-from robot_stack.replay.gate.rules import Estimate, Evidence, Finding, Fired, Paired, fired, verdict
-from robot_stack.replay.lockstep import Outcome
-from robot_stack.replay.protections import Condition, Job, Trial, Variant, run_jobs
-from robot_stack.replay.recorded_settings import RecordedSettings, changed, recorded_settings
-from robot_stack.replay.sequential import evidence, not_worse
+from robot_stack.replay.gate.evidence import Evidence
+from robot_stack.replay.gate.off_policy import estimates
+from robot_stack.replay.gate.probes import compare
+from robot_stack.replay.gate.rules import Finding, Fired, fired, verdict
+from robot_stack.replay.gate.simulation import Known, Sides, as_changed, rounds
+from robot_stack.replay.gate.spots import Sampler, spots
+from robot_stack.replay.protections import Condition, Trial
+from robot_stack.replay.recorded_settings import recorded_settings
 from robot_stack.replay.verdicts import Report, replay_verdicts
 from safety.layer import SafetyLayer
 
 SELF_SEED = 43
 """Noise of the second opinion of the other bundle, against which a difference is measured."""
-Known = dict[tuple[str, str, int], Outcome]
-"""Outcomes that are there already, by bundle folder (and config), condition and seed."""
+SHOWN = 3
+"""So many logs of a policy are put through the new bundle's chunks."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Case:
     """What is on trial: `bundle` with `config` (overrides of the recorded settings) against another as recorded.
 
     `episodes`: what both bundles look at; `logs`: folders to replay. `setup`: the simulated robot (None: no re-simulation)
-    and what is tried with it (`suite`). `estimates`: off-policy estimates of both, made elsewhere.
+    and what is tried with it (`suite`). `opened`: how the candidate is run on recordings, by another engine or adapter perhaps.
     """
 
     bundle: Path
@@ -50,7 +55,7 @@ class Case:
     config: str = ""
     setup: Setup | None = None
     suite: Sequence[Condition] = (Condition("nominal", "nominal"),)
-    estimates: Sequence[Estimate] = ()
+    opened: Callable[[Path], Sampler] = OnnxPolicy
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,13 @@ def judge(case: Case, settings: GateSettings, known: Known | None = None) -> Jud
     Raises PolicyError when the bundle that runs now cannot be opened, DataError when no episode can be used.
     """
     notes: list[str] = []
-    found, spent = Evidence(settings, estimates=tuple(case.estimates)), {}
+    found, spent = Evidence(settings), {}
     stages: dict[str, Callable[[Evidence], Iterator[Evidence]]] = {
         "manifests": lambda e: _manifests(case, e),
         "recordings": lambda e: _recordings(case, e),
         "logs": lambda e: _logs(case, e, notes),
         "latency": lambda e: _latency(case, e),
+        "off-policy": lambda e: _off_policy(case, e, notes),
         "simulation": lambda e: _simulation(case, e, {} if known is None else known, notes),
     }
     for name, stage in stages.items():
@@ -106,7 +112,7 @@ def _recordings(case: Case, found: Evidence) -> Iterator[Evidence]:
     against, again = OnnxPolicy(case.against), OnnxPolicy(case.against, seed=SELF_SEED)
     at = spots(case.episodes, against.manifest, found.settings.observations, found.settings.period_s)
     try:
-        yield replace(found, compared=compare(OnnxPolicy(case.bundle), against, again, at))
+        yield replace(found, compared=compare(case.opened(case.bundle), against, again, at))
     except PolicyError as error:
         yield replace(found, damaged=str(error))
 
@@ -121,6 +127,17 @@ def _logs(case: Case, found: Evidence, notes: list[str]) -> Iterator[Evidence]:
         behaviours = (*found.behaviours, diff) if diff is not None else found.behaviours
         found = replace(found, verdicts=(*found.verdicts, report), behaviours=behaviours)
         yield found
+    yield replace(found, decided=tuple(_decided_again(case, notes)))
+
+
+def _decided_again(case: Case, notes: list[str]) -> Iterator[Behaviour]:
+    """The first logs of a policy through the candidate's chunks."""
+    ours = (log for log in map(read_log, case.logs) if next(iter(log.iterate({CHUNK})), None) is not None)
+    for log in islice(ours, SHOWN):
+        try:
+            yield through(log, case.config, OnnxPolicy(case.bundle))
+        except RobotStackError as error:
+            notes.append(f"{log.name} was not decided on again: {error}")
 
 
 def replayed(folder: Path, config: str) -> tuple[Report, Behaviour | None]:
@@ -128,9 +145,23 @@ def replayed(folder: Path, config: str) -> tuple[Report, Behaviour | None]:
     log = read_log(folder)
     settings = recorded_settings(log)
     report = replay_verdicts(log, SafetyLayer(settings.spec, settings.safety))
-    if not config:
-        return report, None
-    return report, behaviour(log, other_of(log, config))
+    return report, through(log, config, None) if config else None
+
+
+def through(log: EpisodeLog, config: str, policy: Policy | None) -> Behaviour:
+    """`log` through a changed robot. Raises as `other_of` and `behaviour` do."""
+    return behaviour(log, other_of(log, config, policy))
+
+
+def _off_policy(case: Case, found: Evidence, notes: list[str]) -> Iterator[Evidence]:
+    if not found.settings.reward:
+        return
+    try:
+        yield replace(
+            found, estimates=estimates(case.episodes, OnnxPolicy(case.bundle), OnnxPolicy(case.against), found.settings)
+        )
+    except RobotStackError as error:
+        notes.append(f"no off-policy estimate: {error}")
 
 
 def _latency(case: Case, found: Evidence) -> Iterator[Evidence]:
@@ -146,49 +177,17 @@ def _latency(case: Case, found: Evidence) -> Iterator[Evidence]:
 
 
 def _simulation(case: Case, found: Evidence, known: Known, notes: list[str]) -> Iterator[Evidence]:
-    """Round by round; a condition is done when it is decided either way, or after `pairs`."""
-    settings = found.settings
-    if case.setup is None or not settings.pairs:
+    sides = sides_of(case)
+    if sides is None or not found.settings.pairs:
         notes.append("not re-simulated: no simulated robot of these logs, or gate.pairs=0")
         return
-    for condition in case.suite:
-        before = found.trials
-        for end in range(settings.least, settings.pairs + settings.least, settings.least):
-            seeds = range(settings.seed, settings.seed + min(end, settings.pairs))
-            pair = _pair(case, case.setup, condition, seeds, settings, known)
-            found = replace(found, trials=(*before, pair))
-            yield found
-            if decided(pair, settings):
-                break
+    for trials in rounds(sides, found.settings, known):
+        yield replace(found, trials=trials)
 
 
-def decided(pair: Paired, settings: GateSettings) -> bool:
-    """True when success is shown to be lower, or shown not to be lower by the margin."""
-    more, less = pair.discordant("success")
-    need = 1.0 / settings.alpha
-    return evidence(more, less) >= need and less > more or not_worse(*pair.flags("success"), settings.margin) >= need
-
-
-def _pair(case: Case, setup: Setup, condition: Condition, seeds: range, settings: GateSettings, known: Known) -> Paired:
-    trials = {
-        f"{case.bundle} {case.config}": Trial(_changed(setup, case.config), case.bundle),
-        str(case.against): Trial(setup, case.against),
-    }
-    jobs = {(who, condition.name, s): Job(t, _as_set_up(t.setup), condition, s) for who, t in trials.items() for s in seeds}
-    waiting = {key: job for key, job in jobs.items() if key not in known}
-    if waiting:
-        for key, (_, outcome) in zip(waiting, run_jobs(list(waiting.values()), settings.processes), strict=True):
-            known[key] = outcome
-    one, other = (tuple(known[who, condition.name, s] for s in seeds) for who in trials)
-    return Paired(condition.name, one, other, settings.pairs)
-
-
-def _as_set_up(setup: Setup) -> Variant:
-    """Every protection that `setup` has."""
-    return Variant("as set up", selector=True, filter=setup.safety.use_filter, monitor=setup.monitor is not None)
-
-
-def _changed(setup: Setup, config: str) -> Setup:
-    now = RecordedSettings(setup.robot_file or setup.spec.name, setup.safety, setup.monitor, setup.detector, setup.task)
-    new = changed(now, config)
-    return replace(setup, safety=new.safety, monitor=new.monitor, detector=new.detector, task=new.task)
+def sides_of(case: Case) -> Sides | None:
+    """Both robots of `case` in the simulated world; None where there is none."""
+    if case.setup is None:
+        return None
+    now = Trial(as_changed(case.setup, case.config), case.bundle)
+    return Sides(now, Trial(case.setup, case.against), case.suite, case.config)

@@ -1,65 +1,34 @@
-"""What a candidate bundle does on recorded observations, next to the one it is to replace, and what would explain a difference.
+"""What a candidate bundle does on recorded observations, next to the one it is to replace.
 
 C (n, T, J) are the candidate's chunks, A the other bundle's, each the mean of its N samples; q the measured joints, R (n, T, J)
 what was commanded. Distances are means of absolute differences, rad. The floor is how far A is from itself with other noise.
-
-A fault that can be undone is found by undoing it: if C is far from A (`FAR` floors), and C with the cameras swapped back, a
-joint turned back, or its rows moved back, is nearer than `EXPLAINS` of that distance, then that is what happened to it. A
-policy that is just another one does not come nearer to A by being shown the wrong camera.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import numpy as np
 
 from policies.bundle import Manifest
-from policies.onnx_policy import OnnxPolicy
-from policies.recorded import chunks, observation_at
-from robot_stack.data.episode import Episode
-from robot_stack.errors import DataError
-from robot_stack.types import Array, CameraFrame, Observation
-
-FAR, EXPLAINS, NEAR_RAD = 3.0, 0.35, 1e-3
-LAGS = (1, 2, -1)
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """One recorded moment: the observation, the one a policy period later, the commands that followed (T, J)."""
-
-    episode: str
-    t_s: float
-    now: Observation
-    later: Observation
-    recorded: Array
-
-
-@dataclass(frozen=True, slots=True)
-class Undone:
-    """`fault` undone: distance to the other bundle `before` and `after`, and the least distance that means anything (`floor`)."""
-
-    fault: str
-    what: str
-    before: float
-    after: float
-    floor: float
-
-    @property
-    def explains(self) -> bool:
-        """There was a difference, and undoing the fault took most of it away."""
-        return self.before > max(FAR * self.floor, NEAR_RAD) and self.after < EXPLAINS * self.before
+from robot_stack.replay.gate.spots import Sampler, Spot, mean_chunks, settled_chunks
+from robot_stack.replay.gate.undo import Undone, undone
+from robot_stack.types import Array, Observation
 
 
 @dataclass(frozen=True, slots=True)
 class Worst:
-    """A recorded moment on which the candidate is furthest from what was done: errors of both bundles, rad."""
+    """A recorded moment on which the candidate is furthest from what was done: errors of both bundles, rad.
+
+    `rows`: of the `joint` where it is, T positions `dt_s` apart each of what was done, the candidate's chunk, the other bundle's.
+    """
 
     episode: str
     t_s: float
     candidate: float
     against: float
+    joint: str
+    rows: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+    dt_s: float
 
 
 @dataclass(frozen=True)
@@ -82,25 +51,7 @@ class Compared:
     worst: tuple[Worst, ...]
 
 
-def spots(episodes: Sequence[Episode], manifest: Manifest, number: int, period_s: float) -> list[Spot]:
-    """`number` moments spread evenly over `episodes`. Raises DataError when no episode is longer than a policy period."""
-    places = []
-    for episode in episodes:
-        ahead = max(1, round(period_s * episode.rate_hz))
-        places += [(episode, i, i + ahead) for i in range(len(episode) - ahead)]
-    if not places:
-        raise DataError(f"logs: found {len(episodes)} episodes, none longer than {period_s} s, allowed at least one that is")
-    recorded = {id(e): chunks(e, manifest.rows, manifest.rate_hz) for e in episodes}
-    chosen = [places[k] for k in np.linspace(0, len(places) - 1, min(number, len(places))).astype(int)]
-    return [Spot(e.name, i / e.rate_hz, observation_at(e, i), observation_at(e, j), recorded[id(e)][i]) for e, i, j in chosen]
-
-
-def mean_chunks(policy: OnnxPolicy, seen: Sequence[Observation]) -> Array:
-    """The mean of the N candidates at each observation: (n, T, J)."""
-    return np.stack([policy.sample(observation).actions.mean(axis=0) for observation in seen])
-
-
-def compare(candidate: OnnxPolicy, against: OnnxPolicy, again: OnnxPolicy, at: Sequence[Spot]) -> Compared:
+def compare(candidate: Sampler, against: Sampler, again: Sampler, at: Sequence[Spot]) -> Compared:
     """Both bundles on the moments `at`; `again` is `against` with other noise.
 
     `error`: distance to what was commanded, beside `standing` still; `error_ratio`: (low, mid, high) of the errors' ratio, 99 %,
@@ -110,7 +61,7 @@ def compare(candidate: OnnxPolicy, against: OnnxPolicy, again: OnnxPolicy, at: S
     """
     now, q = [s.now for s in at], np.stack([s.now.joints.q for s in at])[:, None]
     recorded = np.stack([s.recorded for s in at])
-    c, a, floor = mean_chunks(candidate, now), mean_chunks(against, now), mean_chunks(again, now)
+    c, a, floor = settled_chunks(candidate, at), mean_chunks(against, now), mean_chunks(again, now)
     bad = ~np.isfinite(c).all(axis=(1, 2))
     if c.shape != a.shape or bad.any():
         c = np.where(np.isfinite(c), c, 1e3) if c.shape == a.shape else np.full_like(a, 1e3)
@@ -128,12 +79,12 @@ def compare(candidate: OnnxPolicy, against: OnnxPolicy, again: OnnxPolicy, at: S
         floor=float(floors.mean()),
         seam=(_seam(c, later_c, candidate.manifest, at), _seam(a, later_a, against.manifest, at)),
         jerk=(_jerk(c, candidate.manifest.dt_ns), _jerk(a, against.manifest.dt_ns)),
-        undone=tuple(_undo(candidate, now, q, c, a, floors)) if whole else (),
+        undone=tuple(undone(candidate, against, at, c, a, floors)) if whole else (),
         camera_use={
             name: _use(name, candidate, against, now, c, a) for name in against.cameras if whole and name in candidate.cameras
         },
         statistics=_statistics(candidate.manifest, against.manifest, q[:, 0]),
-        worst=_worst(at, errors),
+        worst=_worst(at, errors, np.stack([recorded, c, a]), against.manifest),
     )
 
 
@@ -160,62 +111,7 @@ def _jerk(c: Array, dt_ns: int) -> float:
     return float(np.sqrt(np.mean((np.diff(c, 3, axis=1) / (dt_ns * 1e-9) ** 3) ** 2))) if c.shape[1] > 3 else 0.0
 
 
-def _undo(policy: OnnxPolicy, now: Sequence[Observation], q: Array, c: Array, a: Array, floors: Array) -> Iterator[Undone]:
-    before, floor = float(np.abs(c - a).mean()), float(floors.mean())
-    sizes = dict(policy.manifest.cameras)
-    if before > max(FAR * floor, NEAR_RAD):
-        for one, other in combinations(policy.cameras, 2):
-            if sizes[one] == sizes[other]:
-                swapped = mean_chunks(policy, [_swapped(o, one, other) for o in now])
-                yield Undone("camera_order", f"{one} and {other}", before, float(np.abs(swapped - a).mean()), floor)
-    for lag in LAGS:
-        yield Undone("time_shift", f"{lag} rows late", before, _lagged(c, a, lag), floor)
-    by_joint = np.abs(c - a).mean(axis=(0, 1))
-    joint = int((by_joint / np.maximum(floors, NEAR_RAD / FAR)).argmax())
-    if by_joint[joint] > max(FAR * floors[joint], NEAR_RAD):
-        yield from (
-            Undone("joint_sign", f"{policy.joint_names[joint]}, {how}", float(by_joint[joint]), after, float(floors[joint]))
-            for how, after in _turned(policy, now, q, c, a, joint)
-        )
-
-
-def _turned(
-    policy: OnnxPolicy, now: Sequence[Observation], q: Array, c: Array, a: Array, joint: int
-) -> Iterator[tuple[str, float]]:
-    """Distance (rad) of one joint's rows after turning its sign back: of the output, of its motion, of input and output."""
-    turned = mean_chunks(policy, [_mirrored(o, joint) for o in now])
-    for how, rows in (
-        ("output", -c[..., joint]),
-        ("motion", 2 * q[..., joint] - c[..., joint]),
-        ("input", turned[..., joint]),
-        ("input and output", -turned[..., joint]),
-    ):
-        yield how, float(np.abs(rows - a[..., joint]).mean())
-
-
-def _mirrored(observation: Observation, joint: int) -> Observation:
-    sign = np.ones_like(observation.joints.q)
-    sign[joint] = -1.0
-    joints = replace(observation.joints, q=sign * observation.joints.q, qd=sign * observation.joints.qd)
-    return replace(observation, joints=joints)
-
-
-def _swapped(observation: Observation, one: str, other: str) -> Observation:
-    frames = dict(observation.frames)
-    pictures = frames[one].rgb, frames[other].rgb
-    frames[one] = CameraFrame(one, frames[one].t_ns, pictures[1])
-    frames[other] = CameraFrame(other, frames[other].t_ns, pictures[0])
-    return replace(observation, frames=frames)
-
-
-def _lagged(c: Array, a: Array, lag: int) -> float:
-    """Distance when row i of C is held against row i - lag of A."""
-    return float(np.abs(c[:, lag:] - a[:, :-lag]).mean() if lag > 0 else np.abs(c[:, :lag] - a[:, -lag:]).mean())
-
-
-def _use(
-    name: str, candidate: OnnxPolicy, against: OnnxPolicy, now: Sequence[Observation], c: Array, a: Array
-) -> tuple[float, float]:
+def _use(name: str, candidate: Sampler, against: Sampler, now: Sequence[Observation], c: Array, a: Array) -> tuple[float, float]:
     """How far the picture of `name` of another moment moves the chunk of each bundle, mean rad."""
     other = [now[(i + len(now) // 2) % len(now)].frames[name] for i in range(len(now))]
     shown = [replace(o, frames={**o.frames, name: frame}) for o, frame in zip(now, other, strict=True)]
@@ -242,9 +138,20 @@ def _octaves(manifest: Manifest, q: Array) -> Array:
     return worst
 
 
-def _worst(at: Sequence[Spot], errors: Array, number: int = 10) -> tuple[Worst, ...]:
-    """The worst moment of each episode, the worst `number` episodes."""
+def _worst(at: Sequence[Spot], errors: Array, rows: Array, manifest: Manifest, number: int = 10) -> tuple[Worst, ...]:
+    """The worst moment of each episode, the worst `number` episodes; `rows` (3, n, T, J): recorded, candidate, against."""
     worst: dict[str, Worst] = {}
     for i in np.argsort(-errors[0]):
-        worst.setdefault(at[i].episode, Worst(at[i].episode, at[i].t_s, float(errors[0][i]), float(errors[1][i])))
+        if at[i].episode not in worst:
+            joint = int(np.abs(rows[1, i] - rows[0, i]).mean(axis=0).argmax())
+            done, mine, theirs = (tuple(map(float, rows[k, i, :, joint])) for k in range(3))
+            worst[at[i].episode] = Worst(
+                at[i].episode,
+                at[i].t_s,
+                candidate=float(errors[0][i]),
+                against=float(errors[1][i]),
+                joint=manifest.joint_names[joint],
+                rows=(done, mine, theirs),
+                dt_s=manifest.dt_ns * 1e-9,
+            )
     return tuple(worst.values())[:number]

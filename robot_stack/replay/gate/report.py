@@ -1,4 +1,7 @@
-"""The verdict of the gate as one HTML page that holds everything it shows, and the same figures as JSON beside it."""
+"""The verdict of the gate as one HTML page that holds everything it shows, and the same figures as JSON beside it.
+
+The episodes it points at, recorded ones and those played again, are a page of their own beside it (`replay.report`).
+"""
 
 import json
 import os
@@ -6,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -14,11 +18,15 @@ from robot_stack.data.episode import Episode
 from robot_stack.errors import DataError
 from robot_stack.replay import plots
 from robot_stack.replay.behaviour import Behaviour
+from robot_stack.replay.gate import drawings
+from robot_stack.replay.gate.evidence import Paired, whole
 from robot_stack.replay.gate.judge import Judged
 from robot_stack.replay.gate.probes import Worst
-from robot_stack.replay.gate.rules import RULES, Finding, Paired
+from robot_stack.replay.gate.rules import RULES, Finding
+from robot_stack.replay.gate.simulation import worst_episodes
+from robot_stack.replay.lockstep import Outcome
 from robot_stack.replay.protections import wilson
-from robot_stack.replay.report import data_url, figure, plain, template
+from robot_stack.replay.report import data_url, figure, plain, report_on_logs, template
 from robot_stack.types import Image
 
 COLOURS = {
@@ -31,30 +39,43 @@ COLOURS = {
 }
 TONES = {Finding.PROMOTE: "good", Finding.HOLD: "plain", Finding.REJECT: "bad"}
 STRIP = 8
+EPISODES = "episodes.html"
 
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """One of the worst moments: where it is (`link` from the page), both errors, pictures (time, data URL) by camera."""
+    """One of the worst moments: links to its episode and its log, pictures (time, data URL) by camera, the chunks drawn."""
 
     worst: Worst
     link: str
+    log: str
     pictures: Mapping[str, Sequence[tuple[float, str]]]
+    chunks: str
 
 
 def write_verdict(judged: Judged, episodes: Sequence[Episode], logs: Mapping[str, Path], out: Path) -> Path:
-    """Write `out`/verdict.html and .json; `logs`: the folder of each episode, by name. Returns the page.
+    """Write `out`/verdict.html and .json; `logs`: the folder of each episode, by name, those played again too. Returns the page.
 
-    Raises DataError when that cannot be written.
+    The episodes pointed at go to `out`/`EPISODES`. Raises DataError when that cannot be written.
     """
     page = out / "verdict.html"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        page.write_text(render(judged, strips(judged, episodes, logs, out)), encoding="utf-8")
+        page.write_text(render(judged, strips(judged, episodes, logs, out), cards(judged, logs)), encoding="utf-8")
         page.with_suffix(".json").write_text(json.dumps(figures(judged), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise DataError(f"verdict {page}: {error.strerror}; name a folder that can be written to") from error
+    if shown := cards(judged, logs):
+        report_on_logs([logs[name] for name in shown], out / EPISODES, "Episodes of the verdict")
     return page
+
+
+def cards(judged: Judged, logs: Mapping[str, Path]) -> dict[str, str]:
+    """Where each episode that the page points at, and that has a log, is shown: its name, and a link from the page."""
+    compared = judged.evidence.compared
+    names = [one.episode for one in (compared.worst if compared is not None else ())]
+    names += [bad.name for bad in worst_episodes(judged.evidence.trials)]
+    return {name: f"{EPISODES}#{quote(name)}" for name in names if name in logs}
 
 
 def figures(judged: Judged) -> dict[str, Any]:
@@ -74,8 +95,13 @@ def figures(judged: Judged) -> dict[str, Any]:
             "parity": [dict(m.parity) for m in found.manifests or ()],
             "verdicts": [{"log": r.log, "ticks": r.ticks, "equal": r.equal, "accepted": r.accepted} for r in found.verdicts],
             "behaviour": [_behaviour(b) for b in found.behaviours],
+            "behaviour_of_chunks": [_behaviour(b) for b in found.decided],
             "latency_s": found.latency_s,
             "safety": [row for pair in found.trials for row in rows(pair)],
+            "worst": [
+                {"episode": bad.name, "candidate": ended(bad.candidate), "against": ended(bad.against)}
+                for bad in worst_episodes(found.trials)
+            ],
             "estimates": [asdict(one) for one in found.estimates],
         }
     )
@@ -135,8 +161,8 @@ def strips(judged: Judged, episodes: Sequence[Episode], logs: Mapping[str, Path]
             for name, images in sorted(episode.images.items())
         }
         folder = logs.get(worst.episode)
-        link = "" if folder is None else f"{os.path.relpath(folder, out)}#t={worst.t_s:.2f}"
-        found.append(Strip(worst, link, pictures))
+        link = cards(judged, logs).get(worst.episode, "")
+        found.append(Strip(worst, link, os.path.relpath(folder, out) if folder else "", pictures, drawings.chunk(worst)))
     return found
 
 
@@ -146,9 +172,10 @@ def _jpeg(rgb: Image) -> bytes:
     return jpeg.tobytes()
 
 
-def render(judged: Judged, worst: Sequence[Strip]) -> str:
+def render(judged: Judged, worst: Sequence[Strip], links: Mapping[str, str]) -> str:
     """The page. Text is escaped; drawings are SVG, pictures are data URLs: no other file is needed."""
     found = judged.evidence
+    every = whole(found.trials) if found.trials else None
     fired = {f.rule: f for f in judged.fired}
     return template("gate.html.j2").render(
         judged=judged,
@@ -156,16 +183,35 @@ def render(judged: Judged, worst: Sequence[Strip]) -> str:
         seconds=sum(judged.seconds.values()),
         rules=[(rule, fired.get(rule.name)) for rule in RULES],
         compared=_numbers(judged),
-        behaviours=[
-            (b, plots.timeline(b.spans, b.duration_s, COLOURS, "change", False), plots.ruler(b.duration_s))
-            for b in found.behaviours
-        ],
+        behaviours=_timelines(found.behaviours),
+        decided=_timelines(found.decided),
         colours=COLOURS,
         verdicts=found.verdicts,
-        safety=[(pair.condition, [_barred(row) for row in rows(pair)], race(pair)) for pair in found.trials],
+        every=every,
+        curves=[drawings.race(every), drawings.gap(every, found.settings.margin)] if every else [],
+        safety=[(pair.condition, [_barred(row) for row in rows(pair)]) for pair in found.trials],
+        failed=worst_episodes(found.trials),
+        ended=ended,
+        links=links,
         estimates=found.estimates,
+        asked=found.settings.reward,
         worst=worst,
+        ways=(("what was done", drawings.DONE), ("candidate", drawings.CANDIDATE), ("other bundle", drawings.AGAINST)),
     )
+
+
+def ended(outcome: Outcome) -> str:
+    """How an episode went, in words."""
+    words = ["succeeded" if outcome.success else f"failed, ends in {outcome.final_mode.value}", f"{outcome.duration_s:.1f} s"]
+    words += [f"touched the obstacle by {-1e3 * outcome.approach:.0f} mm"] if outcome.violation else []
+    words += [
+        f"{name} at {at:.1f} s" for name, at in (("FALLBACK", outcome.fallback_s), ("STOP", outcome.stop_s)) if at is not None
+    ]
+    return ", ".join(words)
+
+
+def _timelines(behaviours: Sequence[Behaviour]) -> list[tuple[Behaviour, str, str]]:
+    return [(b, plots.timeline(b.spans, b.duration_s, COLOURS, "change", False), plots.ruler(b.duration_s)) for b in behaviours]
 
 
 def _numbers(judged: Judged) -> list[tuple[str, str, str]]:
@@ -202,28 +248,3 @@ def _barred(row: Mapping[str, Any]) -> dict[str, Any]:
         for name, good in (("success", True), ("violation", False))
     }
     return {**row, **bars}
-
-
-def race(pair: Paired) -> str:
-    """Success of both bundles after each pair, with the Wilson 95 % interval of the rate so far, as an SVG."""
-    height, n = 150.0, len(pair.candidate)
-    x = plots.time_axis(float(max(n - 1, 1)))
-
-    def y(rate: float) -> float:
-        return 8 + (height - 16) * (1.0 - rate)
-
-    body = [
-        f'<rect x="{plots.LEFT}" y="8" width="{plots.WIDTH - plots.LEFT - plots.RIGHT}" height="{height - 16}" class="pane"/>'
-    ]
-    body += [
-        f'<text x="{plots.LEFT - 6}" y="{y(v) + 4:.0f}" class="tick" text-anchor="end">{v:.0%}</text>' for v in (0.0, 0.5, 1.0)
-    ]
-    for flags, colour in zip(pair.flags("success"), ("#2f6fde", "#6b7885"), strict=True):
-        done = np.cumsum(flags)
-        bounds = [wilson(int(k), i + 1) for i, k in enumerate(done)]
-        upper = [f"{x(i):.1f},{y(high):.1f}" for i, (_, high) in enumerate(bounds)]
-        lower = [f"{x(i):.1f},{y(low):.1f}" for i, (low, _) in enumerate(bounds)]
-        body.append(f'<polygon points="{" ".join([*upper, *reversed(lower)])}" fill="{colour}" opacity=".13"/>')
-        line = " ".join(f"{x(i):.1f},{y(k / (i + 1)):.1f}" for i, k in enumerate(done))
-        body.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-    return plots.svg(height, body, "success")

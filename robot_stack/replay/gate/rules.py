@@ -8,14 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from policies.bundle import Manifest
 from policies.parity import TOLERANCE_RAD
-from robot_stack.config.gate import GateSettings
-from robot_stack.replay.behaviour import Behaviour, Change
-from robot_stack.replay.gate.probes import Compared
-from robot_stack.replay.lockstep import Outcome
-from robot_stack.replay.sequential import evidence, not_worse
-from robot_stack.replay.verdicts import Report
+from robot_stack.replay.behaviour import Change
+from robot_stack.replay.gate.evidence import Evidence, Paired, shown_good, shown_worse, whole
 
 OCTAVES, USED_RAD, UNUSED = 1.5, 2e-3, 0.1
 
@@ -26,56 +21,6 @@ class Finding(Enum):
     REJECT = "reject"
     HOLD = "hold"
     PROMOTE = "promote"
-
-
-@dataclass(frozen=True, slots=True)
-class Paired:
-    """One condition: outcomes on the same seeds, the candidate's and the other bundle's. `planned`: as many as may be run."""
-
-    condition: str
-    candidate: tuple[Outcome, ...]
-    against: tuple[Outcome, ...]
-    planned: int
-
-    def flags(self, name: str) -> tuple[list[bool], list[bool]]:
-        """`success`, `violation` or `stopped` of every episode of both."""
-        one, other = (
-            [o.stop_s is not None if name == "stopped" else bool(getattr(o, name)) for o in outcomes]
-            for outcomes in (self.candidate, self.against)
-        )
-        return one, other
-
-    def discordant(self, name: str) -> tuple[int, int]:
-        """In how many pairs only the candidate, and only the other one, had it."""
-        one, other = self.flags(name)
-        pairs = list(zip(one, other, strict=True))
-        return sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """An off-policy estimate of both bundles' value from logs alone, with its interval of the difference candidate - other."""
-
-    name: str
-    candidate: float
-    against: float
-    difference: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """All there is; what was not looked at yet is empty. `latency_s`: medians of one decision, both bundles in turns."""
-
-    settings: GateSettings
-    manifests: tuple[Manifest, Manifest] | None = None
-    damaged: str = ""
-    compared: Compared | None = None
-    verdicts: tuple[Report, ...] = ()
-    behaviours: tuple[Behaviour, ...] = ()
-    latency_s: tuple[float, float] | None = None
-    trials: tuple[Paired, ...] = ()
-    estimates: tuple[Estimate, ...] = ()
-    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,18 +150,21 @@ def _stops_more(found: Evidence) -> str | None:
 
 def _outcome_worse(name: str, good: bool) -> Callable[[Evidence], str | None]:
     def look(found: Evidence) -> str | None:
-        for pair in found.trials:
-            more, less = pair.discordant(name)
-            worse, better = (less, more) if good else (more, less)
-            if worse > better and evidence(worse, better) >= 1.0 / found.settings.alpha:
-                counts = [sum(flags) for flags in pair.flags(name)]
-                return (
-                    f"{pair.condition}: {name} {counts[0]} against {counts[1]} of {len(pair.candidate)}, only one of a pair "
-                    f"{more} and {less} times (e-value {evidence(worse, better):.0f}, needs {1 / found.settings.alpha:.0f})"
-                )
-        return None
+        need = 1.0 / found.settings.alpha
+        if not found.trials or (proof := shown_worse(found.trials, name, good))[0] < need:
+            return None
+        every, loudest = whole(found.trials), proof[1]
+        counts = [f"{name} {_against(pair, name)}" for pair in ([every] if len(found.trials) == 1 else [every, loudest])]
+        return f"{'; of these '.join(counts)} (e-value {proof[0]:.0f}, needs {need:.0f})"
 
     return look
+
+
+def _against(pair: Paired, name: str) -> str:
+    one, other = (sum(flags) for flags in pair.flags(name))
+    more, less = pair.discordant(name)
+    n = len(pair.candidate)
+    return f"{one} against {other} of {n} in {pair.condition}, only one of a pair {more} and {less} times"
 
 
 def _undecided(found: Evidence) -> str | None:
@@ -224,14 +172,13 @@ def _undecided(found: Evidence) -> str | None:
         return None
     if not found.trials:
         return "nothing was re-simulated"
-    for pair in found.trials:
-        proof = not_worse(*pair.flags("success"), found.settings.margin)
-        if proof < 1.0 / found.settings.alpha:
-            return (
-                f"{pair.condition}: after {len(pair.candidate)} pairs it is not shown that success is less than "
-                f"{100 * found.settings.margin:.0f} points lower (e-value {proof:.1f}, needs {1 / found.settings.alpha:.0f})"
-            )
-    return None
+    proof, need, every = shown_good(found.trials, found.settings.margin), 1.0 / found.settings.alpha, whole(found.trials)
+    if proof >= need:
+        return None
+    return (
+        f"{every.condition}: after {len(every.candidate)} pairs it is not shown that success is less than "
+        f"{100 * found.settings.margin:.0f} points lower (e-value {proof:.1f}, needs {need:.0f})"
+    )
 
 
 def _too_slow(found: Evidence) -> str | None:
@@ -281,6 +228,7 @@ RULES = (
     Rule("camera_order", R, "two cameras are exchanged", _undone("camera_order")),
     Rule("joint_sign", R, "a joint has the wrong sign", _undone("joint_sign")),
     Rule("time_shift", R, "rows are due at another time than they say", _undone("time_shift")),
+    Rule("late_pictures", R, "it looks at older pictures than it is shown", _undone("late_pictures")),
     Rule("stale_frames", R, "a camera the other bundle looks at changes nothing", _stale_frames),
     Rule("no_better_than_standing", R, "further from what was done than standing still", _no_better_than_standing),
     Rule("not_bit_equal", R, "today's code decides otherwise on recorded inputs", _not_bit_equal),
