@@ -253,8 +253,8 @@ COMMANDS = {
     "validate": Command(
         "ValidateCommand",
         "bundle",
-        "may this bundle replace that one? replay, re-simulate, measure: promote (0), reject (3) or hold (4)",
-        "robot-stack validate bundle=runs/bundle against=runs/bundle0 logs=runs/teleop suite=[nominal,intruder]\n"
+        "may this bundle replace that one? replay, re-simulate; exit code: 0 promote, 3 reject, 4 hold, 2 an error",
+        "robot-stack validate bundle=runs/bundle against=runs/bundle0 logs=runs/teleop suite=[small,intruder]\n"
         "robot-stack validate bundle=runs/bundle0 against=runs/bundle0 logs=runs/teleop config=safety.keep_out_margin=0.05",
         _validate,
     ),

@@ -128,8 +128,9 @@ class ResimCommand:
 class ValidateCommand:
     """May `bundle` replace the bundle `against`? `logs`: recorded episodes (or a LeRobot dataset) both are looked at on.
 
-    `config`: settings of the robot changed with it ("safety.keep_out_margin=0.05, monitor.frozen_frames=4"); `suite`: scenarios
-    of the simulated world, on paired seeds. The verdict goes to `out`, as a page and as JSON.
+    `config`: settings of the robot changed with it ("safety.keep_out_margin=0.05, monitor.frozen_frames=4"); `suite`: suites of
+    conditions (small, all, starts, light, texture, cameras, distractors, latency, noise, dynamics, scenarios) or scenarios of the
+    simulated world, on paired seeds. The verdict goes to `out`, as a page and as JSON; the exit code says which it is.
     """
 
     bundle: str = MISSING
