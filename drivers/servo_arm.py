@@ -22,6 +22,8 @@ from robot_stack.types import Array, JointState, SafeCommand
 IDLE_S = 0.005
 """Without a new command the bus is read this often: the age of a state."""
 _LOOK_EVERY, _START_S = 10, 1.0
+_ROUNDS = 3
+"""A servo is not lost because this computer paused: it has been asked so often in vain, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class ServoArm:
         self._fault = self._gone = ""
         self._powered = self._resting = False
         self._said_ns = self._cycle = 0
-        self._missed = dict.fromkeys(self._joints, 0)
+        self._missed, self._in_a_row = dict.fromkeys(self._joints, 0), dict.fromkeys(self._joints, 0)
         self._readings: dict[int, Reading] = {}
         self._heard_ns = dict.fromkeys(self._joints, time.monotonic_ns())
         try:
@@ -160,10 +162,12 @@ class ServoArm:
         """What the servos said becomes the new state, a fault, or the end of the arm."""
         for servo in self._joints:
             if servo in found:
-                self._heard_ns[servo], self._readings[servo] = now_ns, found[servo]
+                self._heard_ns[servo], self._readings[servo], self._in_a_row[servo] = now_ns, found[servo], 0
             else:
                 self._missed[servo] += 1
-        silent = [i for i in self._joints if now_ns - self._heard_ns[i] > self._bus.lost_s * 1e9]
+                self._in_a_row[servo] += 1
+        late = [i for i in self._joints if now_ns - self._heard_ns[i] > self._bus.lost_s * 1e9]
+        silent = [i for i in late if self._in_a_row[i] >= _ROUNDS]
         if silent and not self._gone:
             names = ", ".join(self._name(i) for i in silent)
             self._gone = f"{names}: no answer for {self._bus.lost_s} s; check power and cables, then restart arm_node"
