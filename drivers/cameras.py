@@ -23,10 +23,14 @@ def _source(spec: CameraSpec) -> Source:
                 from drivers.opencv_camera import V4l2Source
 
                 return V4l2Source(spec)
-            case "stream":
-                from drivers.stream_camera import StreamSource
+            case "mjpeg":
+                from drivers.mjpeg_camera import MjpegSource
 
-                return StreamSource(spec.device)
+                return MjpegSource(spec.device)
+            case "rtsp":
+                from drivers.rtsp_camera import RtspSource
+
+                return RtspSource(spec.device)
             case "video":
                 from drivers.video_file import VideoSource
 

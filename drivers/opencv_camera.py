@@ -20,16 +20,17 @@ _MANUAL, _AUTOMATIC = 1, 3
 _EXPOSURE_UNIT_S = 1e-4
 
 
-def open_capture(address: str, interface: int, parameters: Sequence[int] = ()) -> cv2.VideoCapture:
-    """`address` opened by OpenCV's `interface` (CAP_V4L2, CAP_FFMPEG), which stays silent. Raises DriverError."""
+def open_capture(address: str, interface: int, parameters: Sequence[int] = (), name: str = "") -> cv2.VideoCapture:
+    """`address` opened by OpenCV's `interface` (CAP_V4L2, CAP_FFMPEG), which stays silent. Raises DriverError, about `name`."""
+    name = name or address
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         capture = cv2.VideoCapture(address, interface, list(parameters))
     except cv2.error as error:
-        raise DriverError(f"{address}: cannot be opened ({error}); is it plugged in and started?") from error
+        raise DriverError(f"{name}: cannot be opened ({error}); is it plugged in and started?") from error
     if not capture.isOpened():
-        raise DriverError(f"{address}: cannot be opened; is it plugged in and started, may this user read it?")
+        raise DriverError(f"{name}: cannot be opened; is it plugged in and started, may this user read it?")
     return capture
 
 

@@ -62,11 +62,11 @@ class RosImageSource:
 
     def next(self) -> Picture | None:
         """The newest picture, or None after 0.1 s without. Raises DriverError for a message that is no picture."""
-        self._arrived = None
         self._executor.spin_once(timeout_sec=_WAKE_S)
-        if self._arrived is None:
+        arrived, self._arrived = self._arrived, None
+        if arrived is None:
             return None
-        now_ns, wall_ns, message = self._arrived
+        now_ns, wall_ns, message = arrived
         stamp = message.header.stamp
         t_ns = taken_ns(stamp.sec * 1_000_000_000 + stamp.nanosec, now_ns, wall_ns)
         return (t_ns if t_ns != now_ns else now_ns - self._delay_ns), pixels(message, self._topic)
@@ -99,7 +99,9 @@ def pixels(message: Any, topic: str) -> Pixels:
     if isinstance(message, CompressedImage):
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if bgr is None:
-            raise DriverError(f"{topic}: found {data.size} bytes of {message.format!r} that cannot be decoded, allowed jpeg or png")
+            raise DriverError(
+                f"{topic}: found {data.size} bytes of {message.format!r} that cannot be decoded, allowed jpeg or png"
+            )
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
     if message.encoding not in ENCODINGS:
         raise DriverError(f"{topic}: found pictures in {message.encoding!r}, allowed {', '.join(ENCODINGS)}")

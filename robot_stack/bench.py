@@ -17,6 +17,12 @@ def names() -> list[str]:
     return sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
 
 
+def main(wanted: Sequence[str]) -> int:
+    """The command."""
+    run(wanted)
+    return 0
+
+
 def run(wanted: Sequence[str]) -> None:
     """Run the figures `wanted` (none: all), print each table, write each file. Raises ConfigError on an unknown name."""
     known = names()

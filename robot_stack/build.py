@@ -100,14 +100,15 @@ def _real_arm(run: Run) -> Arm:
 
 
 def camera(run: Run, name: str) -> Camera:
-    """The camera called `name`, opened. Raises ConfigError on an unknown driver, DriverError when it is not there."""
-    match run.robot.driver:
-        case "sim":
-            from drivers.shared_world import SharedCamera
+    """The camera called `name`, opened. Raises ConfigError when it has no device, DriverError when it is not there."""
+    spec = run.robot.camera(name)
+    if run.robot.driver == "sim" and spec.device.kind == "world":
+        from drivers.shared_world import SharedCamera
 
-            return SharedCamera(_world(run), name)
-        case other:
-            raise _unknown(other)
+        return SharedCamera(_world(run), name)
+    from drivers.cameras import open_camera
+
+    return open_camera(spec)
 
 
 def teleoperator(run: Run, joints: Callable[[], JointState | None]) -> Teleoperator:

@@ -183,13 +183,6 @@ def _doctor(settings: "commands.DoctorCommand") -> int:
     return doctor.exit_code(checks)
 
 
-def _bench(names: Sequence[str]) -> int:
-    from robot_stack import bench
-
-    bench.run(names)
-    return 0
-
-
 def _demo(settings: "commands.DemoCommand") -> int:
     from robot_stack.demo.main import run_demo
 
@@ -282,6 +275,13 @@ COMMANDS = {
     ),
     "doctor": Command("DoctorCommand", "", "look at this computer: is it fit to run the robot?", "robot-stack doctor", _doctor),
     "find-arms": Command("", "", "list serial ports and the servos that answer", "robot-stack find-arms", _later("find_arms")),
+    "find-cameras": Command(
+        "FindCamerasCommand",
+        "",
+        "list cameras, those plugged in and those named; take a picture of each",
+        "robot-stack find-cameras\nrobot-stack find-cameras urls=[http://192.168.1.20/video] out=runs/cameras",
+        _later("find_cameras"),
+    ),
     "calibrate": Command(
         "CalibrateCommand",
         "robot",
@@ -289,7 +289,7 @@ COMMANDS = {
         "robot-stack calibrate robot=so101 port=/dev/ttyACM0",
         _later("calibrate"),
     ),
-    "bench": Command("", "", "measure figures, print and store them", "robot-stack bench filter tick", _bench),
+    "bench": Command("", "", "measure figures, print and store them", "robot-stack bench filter tick", _later("bench")),
     "demo": Command(
         "DemoCommand",
         "",

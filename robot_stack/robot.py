@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from robot_stack.camera_device import CameraDevice
 from robot_stack.device import Controller, Servo, ServoBus, UrLink
 from robot_stack.errors import ConfigError
 from robot_stack.types import Array
@@ -46,7 +47,10 @@ class Capsule:
 
 @dataclass(frozen=True)
 class CameraSpec:
-    """A pinhole camera on `joint` (-1: the world) at `origin` (m), looking at `target` (m), both in that frame; `fovy` rad."""
+    """A pinhole camera on `joint` (-1: the world) at `origin` (m), looking at `target` (m), both in that frame; `fovy` rad.
+
+    `device`: where its pictures come from; left out: the simulated world.
+    """
 
     name: str
     joint: int
@@ -57,6 +61,7 @@ class CameraSpec:
     height: int
     rate_hz: float
     up: Vector3 = (0.0, 0.0, 1.0)
+    device: CameraDevice = CameraDevice()
 
 
 @dataclass(frozen=True)

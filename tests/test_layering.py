@@ -10,19 +10,22 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("policies", "safety", "drivers")
-CORE = {"types", "interfaces", "errors", "clock", "observe", "chunks", "control", "kinematics", "robot", "device"}
+CORE = {"types", "interfaces", "errors", "clock", "observe", "chunks", "control", "kinematics", "robot"}
+CORE |= {"device", "camera_device"}
 FOR_PARTS = {f"robot_stack.{name}" for name in CORE} | {
     f"robot_stack.{name}" for name in ("config.schema", "config.plain", "config.robot_file", "data")
 }
 ROS_MESSAGES = {f"{name}_msgs" for name in "sensor std trajectory diagnostic geometry lifecycle action rosgraph".split()}
 ROS = ROS_MESSAGES | {"rclpy", "launch", "launch_ros", "ament_index_python", "std_srvs", "builtin_interfaces", "rcl_interfaces"}
-ROS_DEVICES = {"drivers/ros2_control.py"}
+ROS_DEVICES = {"drivers/ros2_control.py", "drivers/ros_image.py"}
 TORCH = {"torch", "onnx", "onnxscript"}
 TORCH_FILES = {
-    "policies/augment.py", "policies/checkpoint.py", "policies/encoder.py", "policies/export.py", "policies/features.py",
-    "policies/flow.py", "policies/frames.py", "policies/parity.py", "policies/pose_regressor.py", "policies/sensitivity.py",
-    "policies/train.py", "safety/dynamics_model.py", "safety/neural_tube.py", "safety/taco.py",
-    "safety/vocbf.py", "safety/monitor_training.py", "robot_stack/learn.py",
+    "policies/augment.py", "policies/bc.py", "policies/checkpoint.py", "policies/chunk_policy.py", "policies/denoiser.py",
+    "policies/diffusion.py", "policies/encoder.py", "policies/export.py", "policies/features.py", "policies/flow.py",
+    "policies/flow_one_step.py", "policies/frames.py", "policies/parity.py", "policies/pose_regressor.py",
+    "policies/sensitivity.py", "policies/train.py", "policies/transformer.py", "policies/unet.py", "policies/vla.py",
+    "safety/dynamics_model.py", "safety/neural_tube.py", "safety/taco.py", "safety/vocbf.py", "safety/monitor_training.py",
+    "robot_stack/learn.py",
 }  # fmt: skip
 RUNTIME = ("arm_node", "camera_node", "fallback_node", "monitor_node", "policy_node", "recorder_node", "teleop_node")
 TRAINING_ONLY = TORCH | {"pyarrow", "av", "scipy", "matplotlib", "cvxpy", "hydra"}

@@ -178,6 +178,20 @@ class CalibrateCommand:
 
 
 @dataclass(frozen=True)
+class FindCamerasCommand:
+    """List the cameras plugged in, those at `urls` (or paths), and the image topics of ROS 2 `domain`; pictures go to `out`.
+
+    USB cameras are asked for `width` x `height`.
+    """
+
+    urls: list[str] = field(default_factory=list)
+    domain: int = 0
+    width: int = 640
+    height: int = 480
+    out: str = "runs/cameras"
+
+
+@dataclass(frozen=True)
 class DoctorCommand:
     """Look at this computer with the eyes of `robot`."""
 
