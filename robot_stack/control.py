@@ -4,6 +4,7 @@ arm_node, lock-step runs and replay all call `control_step`; nothing else decide
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def control_step(
     verdict = safety.check(_wish(state, now_ns), state, now_ns)
     if refused is not None:
         verdict = replace(verdict, violations=(*verdict.violations, Violation(refused)))
-    state = _followed(replace(state, commanded=verdict.command), verdict, safety.dt_ns)
+    state = _followed(state, verdict, safety.dt_ns)
     return state, Step(now_ns, lateness_ns, inputs, verdict, cause)
 
 
@@ -77,26 +78,22 @@ def unsent(state: ControlState) -> ControlState:
 
 
 def _take(state: ControlState, inputs: TickInputs, now_ns: int) -> tuple[ControlState, Reason | None]:
-    refused = inputs.refused
-    if inputs.joints is not None:
-        state = replace(state, joints=inputs.joints)
-    if inputs.hazards is not None:
-        state = replace(state, hazards=inputs.hazards)
+    new: dict[str, Any] = {name: value for name in ("joints", "hazards") if (value := getattr(inputs, name)) is not None}
     if inputs.fallback is not None:
-        state = replace(state, fallback=inputs.fallback, fallback_ns=now_ns)
+        new |= {"fallback": inputs.fallback, "fallback_ns": now_ns}
     if inputs.score is not None:
-        alarm_ns = now_ns if inputs.score.alarm else state.alarm_ns
-        state = replace(state, score_ns=now_ns, alarm_ns=alarm_ns)
+        new |= {"score_ns": now_ns, "alarm_ns": now_ns if inputs.score.alarm else state.alarm_ns}
     chunks, why = state.chunks.turn(now_ns), None
     if inputs.chunk is not None and wants(state, inputs.chunk):
-        why = _refuse(inputs.chunk, state)
+        why = _refuse(inputs.chunk, inputs.joints or state.joints)
         if why is None:
             chunks, why = chunks.push(inputs.chunk, now_ns)
         if why is None:
-            state = replace(state, chunk_ns=now_ns)
+            new["chunk_ns"] = now_ns
     behind_ns = state.behind_ns if chunks.playing is state.chunks.playing else 0
     due = ChunkBuffer(chunks.playing).due(now_ns - behind_ns)
-    return replace(state, chunks=chunks, playing=due, behind_ns=behind_ns, chunk_due=due is not None), why or refused
+    state = replace(state, chunks=chunks, playing=due, behind_ns=behind_ns, chunk_due=due is not None, **new)
+    return state, why or inputs.refused
 
 
 def wants(state: ControlState, chunk: ActionChunk) -> bool:
@@ -105,8 +102,8 @@ def wants(state: ControlState, chunk: ActionChunk) -> bool:
     return armed in ARMED and (armed is Mode.TELEOP) == (chunk.source == TELEOP_SOURCE)
 
 
-def _refuse(chunk: ActionChunk, state: ControlState) -> Reason | None:
-    if state.joints is not None and chunk.q.shape[1] != state.joints.q.shape[0]:
+def _refuse(chunk: ActionChunk, joints: JointState | None) -> Reason | None:
+    if joints is not None and chunk.q.shape[1] != joints.q.shape[0]:
         return Reason.CHUNK_JOINTS
     return None if np.isfinite(chunk.q).all() else Reason.CHUNK_NOT_FINITE
 
@@ -122,7 +119,7 @@ def _enter(state: ControlState, mode: Mode, now_ns: int) -> ControlState:
 def _wish(state: ControlState, now_ns: int) -> JointCommand | None:
     if state.mode in ARMED:
         wish = ChunkBuffer(state.playing).at(now_ns - state.behind_ns)
-        return None if wish is None else replace(wish, t_ns=now_ns)
+        return wish if wish is None or not state.behind_ns else replace(wish, t_ns=now_ns)
     return state.fallback if state.mode is Mode.FALLBACK else None
 
 
@@ -131,4 +128,4 @@ def _followed(state: ControlState, verdict: SafetyVerdict, dt_ns: int) -> Contro
     reasons = {v.reason: v.amount for v in verdict.violations}
     pace = 0.0 if reasons.keys() & OFF_PATH else 1.0 - reasons.get(Reason.SLOWED, 0.0)
     late_ns = round((1.0 - pace) * dt_ns) if pace > 0.0 and state.mode in ARMED else 0
-    return replace(state, pace=pace, behind_ns=state.behind_ns + late_ns)
+    return replace(state, commanded=verdict.command, pace=pace, behind_ns=state.behind_ns + late_ns)

@@ -102,19 +102,35 @@ class Violation:
 def lock(value: Any, shape: tuple[int | None, ...], name: str) -> Array:
     """A read-only float64 array whose shape matches (None = any length). Raises ContractError, naming `name`."""
     array: Array = np.asarray(value, dtype=np.float64)
-    if array.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
+    if not _fits(array.shape, shape):
         allowed = tuple("any" if n is None else n for n in shape)
         raise ContractError(f"{name}: found shape {array.shape}, allowed {allowed}")
     if array.flags.writeable:
-        array = array.copy()
+        if type(value) is not list:  # of a list `asarray` has made a new one
+            array = array.copy()
         array.setflags(write=False)
     return array
 
 
+def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
+    """Plain loops here and below: a tick makes a dozen of these arrays."""
+    if len(found) != len(shape):
+        return False
+    for have, want in zip(found, shape, strict=True):
+        if want is not None and have != want:
+            return False
+    return True
+
+
 def _lock_field(owner: object, name: str, shape: tuple[int | None, ...]) -> None:
     value = getattr(owner, name)
-    if value is not None:
-        object.__setattr__(owner, name, lock(value, shape, f"{type(owner).__name__}.{name}"))
+    if value is None or (type(value) is np.ndarray and _ready(value) and _fits(value.shape, shape)):
+        return
+    object.__setattr__(owner, name, lock(value, shape, f"{type(owner).__name__}.{name}"))
+
+
+def _ready(array: Array) -> bool:
+    return array.dtype == np.float64 and not array.flags.writeable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
