@@ -1,5 +1,7 @@
 """Continuous states and actions: a linear system whose values a recursion gives exactly, and the boat's benchmark in small."""
 
+from pathlib import Path
+
 import numpy as np
 
 from benchmarks import bench_ope
@@ -52,13 +54,26 @@ def test_every_estimator_finds_the_exact_value_of_a_linear_system() -> None:
         assert found.high - found.low < 3.0
 
 
-def test_the_estimators_order_policies_of_the_boat_as_their_true_values_do() -> None:
+def test_the_estimators_order_policies_of_the_boat_as_their_true_values_do(tmp_path: Path) -> None:
     some = [ROWERS[0], *(r for r in ROWERS if r.name in ("faster", "careful", "slow", "drifting"))]
     variants = {e.value: (e, Evaluation(draws=2, bootstraps=4)) for e in (Estimator.FQE, Estimator.MDR)}
-    result = bench_ope.main([], some, logs=1, episodes=100, variants=variants)
+    result = bench_ope.main(["1"], some, episodes=100, variants=variants, folder=tmp_path)
     assert len(result.samples) == 4
     for name in variants:
+        assert result.extra[name]["interval_holds"] <= result.extra[name]["interval_holds_widened"] <= 1.0
         assert result.extra[name]["spearman"] >= 0.7 and result.extra[name]["regret@1"] <= 0.2
+
+
+def test_a_run_that_was_interrupted_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    some, how, file = ROWERS[:2], Evaluation(draws=1, bootstraps=1, widen=1.0), tmp_path / "ledger.jsonl"
+    variants = {"fqe": (Estimator.FQE, how)}
+    first = bench_ope.scores(some, [5], 20, variants, file)
+    begun = file.read_text()
+    both = bench_ope.scores(some, [5, 6], 20, variants, file)
+    assert both[0] == first[0] and file.read_text().startswith(begun)
+    assert [one.seed for one in both] == [5, 6] and both[0].values != both[1].values
+    assert bench_ope.Score(5, "fqe", 0.0, [[1.0, 0.9, 1.1]], 0.0).holds([0.0, 1.15], 1.0) == 0.0
+    assert bench_ope.Score(5, "fqe", 0.0, [[1.0, 0.9, 1.1]], 0.0).holds([0.0, 1.15], 2.0) == 1.0
 
 
 def test_the_boat_s_weights_die_out_over_a_long_horizon_and_the_marginal_ones_do_not() -> None:

@@ -14,7 +14,7 @@ from robot_stack.types import Array
 
 STATES, ACTIONS, HORIZON, GAMMA, END = 4, 2, 8, 0.95, 3
 TABLE = one_hot(STATES, ACTIONS)
-HOW = Evaluation(draws=8, bootstraps=100, ridge=1e-9, ridge_weights=1e-9, features=TABLE)
+HOW = Evaluation(draws=8, bootstraps=100, widen=1.0, ridge=1e-9, ridge_weights=1e-9, features=TABLE)
 WEIGHTED = [Estimator.PDIS, Estimator.DR, Estimator.MIS, Estimator.MDR]
 BEHAVIOUR = np.array([[0.5, 0.5], [0.6, 0.4], [0.4, 0.6], [0.5, 0.5]])
 TARGET = np.array([[0.2, 0.8], [0.3, 0.7], [0.7, 0.3], [0.5, 0.5]])
@@ -98,6 +98,13 @@ def test_the_interval_of_four_hundred_episodes_holds_the_exact_value(estimator: 
     found = estimate(data, policy(TARGET), estimator, HOW)
     assert found.low <= TRUE <= found.high and found.low <= found.value <= found.high
     assert abs(TASK.value(BEHAVIOUR) - TRUE) > 0.5, "the target is another policy, not the one that was logged"
+
+
+def test_an_interval_is_widened_about_the_value(data: LoggedData) -> None:
+    once, twice = (estimate(data, policy(TARGET), Estimator.FQE, replace(HOW, widen=widen)) for widen in (1.0, 2.0))
+    assert twice.value == once.value
+    assert twice.high - twice.value == pytest.approx(2.0 * (once.high - once.value))
+    assert twice.low - twice.value == pytest.approx(2.0 * (once.low - once.value))
 
 
 @pytest.mark.parametrize("estimator", Estimator)

@@ -9,7 +9,10 @@ Letters: rho_t ratio of densities, mu_t importance weight (`weights.py`), Q_k an
 PDIS: Precup, Sutton and Singh (ICML 2000). DR: Jiang and Li (ICML 2016), Thomas and Brunskill (ICML 2016); right on average if
 the densities or Q are. MIS: Xie, Ma and Wang (NeurIPS 2019). MDR: Kallus and Uehara (JMLR 2020). Q in DR and MDR is cross-fitted:
 no episode is judged by a Q it was used for. `self_normalised` divides by the weights' mean at each t: biased, of less variance.
-Intervals: percentile bootstrap over episodes; FQE and the marginal weights are fitted anew in each (Hao et al., ICML 2021).
+Intervals: percentile bootstrap over episodes; FQE and the marginal weights are fitted anew in each (Hao et al., ICML 2021). It
+knows the luck of the episodes, not the bias of a Q where the policy leaves what was logged: on the boat (`bench ope`) 95 % of it
+held 71 % of true values (FQE), 77 % (MDR), 34 % (PDIS). `widen` = 2 was chosen there, for FQE and MDR; never trust PDIS's.
+SCOPE-RL 0.2.1 installs here, with gymnasium 1.0.0 only, which the hand's environment refuses: the tests compare with it, no more.
 """
 
 from collections.abc import Callable
@@ -38,12 +41,14 @@ class Estimator(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How. `draws` of the policy a state, `bootstraps` resamples, `level` of the interval, `ridge` of Q and `ridge_weights` of
-    marginal weights (per row of data), `folds` of the cross-fit; `features` None: `smooth` of the data."""
+    """How. `draws` of the policy a state, `bootstraps` resamples, `level` of the interval and how many times it is widened about
+    the value, `ridge` of Q and `ridge_weights` of marginal weights (per row of data), `folds` of the cross-fit; `features` None:
+    `smooth` of the data."""
 
     draws: int = 8
     bootstraps: int = 200
     level: float = 0.95
+    widen: float = 2.0
     ridge: float = 1e-4
     ridge_weights: float = 1e-2
     folds: int = 2
@@ -84,9 +89,10 @@ def estimate(data: LoggedData, policy: TargetPolicy | Proposals, estimator: Esti
     once = np.ones(episodes)
     rng = np.random.default_rng(how.seed)
     resampled = [value(counts) for counts in rng.multinomial(episodes, once / episodes, how.bootstraps).astype(np.float64)]
-    low, high = np.quantile(resampled, [(1.0 - how.level) / 2.0, (1.0 + how.level) / 2.0])
+    found, bounds = value(once), np.quantile(resampled, [(1.0 - how.level) / 2.0, (1.0 + how.level) / 2.0])
+    low, high = found + how.widen * (bounds - found)
     worth = float("nan") if mu is None else effective_episodes(mu)
-    return Estimate(value(once), float(low), float(high), how.level, episodes, worth)
+    return Estimate(found, float(low), float(high), how.level, episodes, worth)
 
 
 def _estimator(
