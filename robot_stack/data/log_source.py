@@ -112,20 +112,21 @@ def _newest(log: EpisodeLog, camera: str, times: Any) -> Iterator[Image]:
 
 def _imported(log: EpisodeLog) -> Recording:
     about: dict[str, Any] = dict(log.metadata.settings[DATASET])
-    topics = {_topic(name): name for name in about["columns"]}
+    kept = about["columns"]
+    topics = {_topic(name): name for name in kept}
     if about["commanded"]:
         topics[COMMANDS] = ACTION
-    if STATE in about["columns"]:
+    if STATE in kept:
         topics[STATES] = STATE
-    rows: dict[str, list[Any]] = {name: [] for name in about["columns"]}
+    rows: dict[str, list[Any]] = {name: [] for name in kept}
     for raw in log.messages(set(topics)):
         rows[topics[raw.topic]].append(np.asarray(deserialize_cdr(raw.data, raw.typename).position))
     wrong = {name: len(found) for name, found in rows.items() if len(found) != about["rows"]}
     if wrong:
         raise DataError(f"log {log.path}: found rows {wrong}, allowed {about['rows']} in each; it was cut: import it again")
-    shaped = {n: np.array(rows[n]).astype(dtype).reshape(about["rows"], *shape) for n, (dtype, shape) in about["columns"].items()}
+    shaped = {n: np.array(rows[n]).astype(dtype).reshape(about["rows"], *shape) for n, (dtype, shape) in kept.items()}
     if about["clock"]:
-        shaped[ROW_NS] = np.array([raw.t_ns for raw in log.messages({_topic(TIMESTAMP), STATES})][: about["rows"]])
+        shaped[ROW_NS] = np.array([raw.t_ns for raw in log.messages({STATES if STATE in kept else next(iter(topics))})])
     return Recording(
         name=log.name,
         rate_hz=about["rate_hz"],

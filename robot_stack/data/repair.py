@@ -4,12 +4,14 @@ MCAP: chunk by chunk from the start. A chunk that is damaged is skipped, a file 
 sqlite3: row by row until the database refuses. Messages are copied as they are; none is decoded.
 """
 
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 from mcap.records import Channel, Chunk, Message, Metadata, Schema
@@ -128,8 +130,19 @@ def _mcap(file: Path) -> Records:
                 yield record
 
 
+def _as_long_as_it_says(file: Path, folder: Path) -> Path:
+    """A copy of a cut database with zeros in the place of what is gone: sqlite reads none that is shorter than its header says."""
+    copy = folder / file.name
+    shutil.copyfile(file, copy)
+    with copy.open("r+b") as stream:
+        head = stream.read(32)
+        page = int.from_bytes(head[16:18], "big")
+        stream.truncate(max((page if page > 1 else 65536) * int.from_bytes(head[28:32], "big"), copy.stat().st_size))
+    return copy
+
+
 def _sqlite(file: Path) -> Records:
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+    with TemporaryDirectory() as folder, closing(sqlite3.connect(_as_long_as_it_says(file, Path(folder)))) as database:
         try:
             topics = database.execute("SELECT id, name, type FROM topics").fetchall()
             for number, name, kind in topics:
