@@ -12,7 +12,8 @@ are not in a row's seconds: those of the bundle that runs now, for all but the f
 
     python -m benchmarks.bench_regressions [bundle=B checkpoint=C barrier=F monitor=M demonstrations=LOGS live=LOGS] [out=FOLDER]
 
-tries another robot than the demo's; the five go together. `processes=N`: of re-simulation (1: this one).
+tries another robot than the demo's; the five go together. `processes=N`: of re-simulation (1: this one). `equivalent_pairs=N`: at
+most so many pairs of an equivalent bundle.
 """
 
 import json
@@ -46,13 +47,14 @@ from robot_stack.replay.lockstep import Outcome, Rates
 from robot_stack.replay.protections import Condition, Trial, difference
 from robot_stack.types import Mode
 
-SELECTORS, NOISES = range(1, 5), range(5, 21)
+NOISES, SELECTORS = range(1, 17), range(17, 21)
 RECORDED = ("nominal", "intruder", "frozen")
 SEED = 7_000
 MEASURED = range(8_200, 8_300)
 PLANTED = GateSettings(pairs=240, played_again=0)
 EQUAL = replace(PLANTED, margin=0.2, least=6, pairs=36)
 """An equivalent bundle is promoted once it is shown to be less than 20 points worse: 18 pairs, where none differ."""
+OPTIONS = ("live", "out", "processes", "equivalent_pairs")
 MATERIAL = ("bundle", "checkpoint", "barrier", "monitor", "demonstrations")
 
 
@@ -81,6 +83,7 @@ class Trials:
     setup: Setup
     folder: Path
     processes: int
+    equivalent_pairs: int
 
     @property
     def bundle(self) -> Path:
@@ -107,7 +110,7 @@ def tried(trials: Trials, known: Kept) -> Iterator[dict[str, object]]:
     done = {row["name"]: row for row in ledger_rows(file)}
     episodes = load_episodes(trials.export.demonstrations, 20.0, None, PLANTED.episodes)
     logs = recorded_logs(trials)
-    for one in (*FAULTS, *(Planted(name, "") for name, _ in equivalents(trials.export, SELECTORS, NOISES))):
+    for one in (*FAULTS, *(Planted(name, "") for name, _ in equivalents(trials.export, NOISES, SELECTORS))):
         if one.name not in done:
             done[one.name] = judged_row(trials, one, episodes, logs, known)
             with file.open("a") as ledger:
@@ -124,7 +127,7 @@ def made(trials: Trials, one: Planted) -> Path:
     if one.rule:
         return trials.bundle
     if not out.exists():
-        dict(equivalents(trials.export, SELECTORS, NOISES))[one.name](out)
+        dict(equivalents(trials.export, NOISES, SELECTORS))[one.name](out)
     return out
 
 
@@ -133,9 +136,16 @@ def judged_row(trials: Trials, one: Planted, episodes: Sequence[Episode], logs: 
     bundle = made(trials, one)
     logs = logs if one.config or not one.rule else ()
     case = Case(bundle, trials.bundle, episodes, logs, one.config, trials.setup, opened=one.opened)
-    begin, before = time.monotonic(), len(known)
-    judged = judge(case, replace(PLANTED if one.rule else EQUAL, processes=trials.processes), known)
-    return as_row(one, judged, time.monotonic() - begin) | {"episodes_played": len(known) - before}
+    settings = PLANTED if one.rule else replace(EQUAL, pairs=trials.equivalent_pairs)
+    begin, before, spent = time.monotonic(), len(known), cpu_seconds()
+    judged = judge(case, replace(settings, processes=trials.processes), known)
+    row = as_row(one, judged, time.monotonic() - begin)
+    return row | {"cpu_seconds": round(cpu_seconds() - spent, 2), "episodes_played": len(known) - before}
+
+
+def cpu_seconds() -> float:
+    """What this process and those it has waited for have spent."""
+    return sum(os.times()[:4])
 
 
 def as_row(one: Planted, judged: Judged, seconds: float) -> dict[str, object]:
@@ -167,14 +177,14 @@ def points_worse(trials: Trials, known: Kept) -> dict[str, object]:
     return {"success": [one, other], "pairs": number, "points": 100 * (one - other) / number, "interval": [100 * low, 100 * high]}
 
 
-def result(rows: Sequence[dict[str, object]], worse: dict[str, object]) -> Result:
-    """The figure."""
+def result(rows: Sequence[dict[str, object]], worse: dict[str, object], pairs: int) -> Result:
+    """The figure; `pairs` at most of an equivalent bundle."""
     planted, equal = [r for r in rows if r["planted"]], [r for r in rows if not r["planted"]]
     extra = {
         "planted": len(planted),
         "caught": sum(bool(r["caught"]) for r in planted),
         "equivalent": len(equal),
-        "equivalent_pairs": EQUAL.pairs,
+        "equivalent_pairs": pairs,
         "false_alarms": sum(bool(set(map(str, r["rules"])) - {"undecided"}) for r in equal),  # type: ignore[call-overload]
         "promoted": sum(r["verdict"] == "promote" for r in equal),
         "worse_policy": worse,
@@ -187,17 +197,18 @@ def trials_of(arguments: Sequence[str]) -> Trials:
     """What is named, or else what the demo learns (first, unless it is there). Raises ConfigError on a name there is not."""
     named = dict(argument.partition("=")[::2] for argument in arguments)
     given = sorted(named.keys() & set(MATERIAL))
-    if (unknown := named.keys() - {*MATERIAL, "live", "out", "processes"}) or len(given) not in (0, len(MATERIAL)):
+    if (unknown := named.keys() - {*MATERIAL, *OPTIONS}) or len(given) not in (0, len(MATERIAL)):
         found = f"found {sorted(unknown)}" if unknown else f"found only {given}"
-        raise ConfigError(f"bench regressions: {found}, allowed all of {', '.join(MATERIAL)}; live, out, processes")
+        raise ConfigError(f"bench regressions: {found}, allowed all of {', '.join(MATERIAL)}; {', '.join(OPTIONS)}")
     command = load(DemoCommand)
     learned = _named(named) if given else School(command).learn()
     command = protected(command, learned)
     latencies = measured_latencies(Path(named.get("live", Path(command.demo.root) / "live")))
     setup = setup_of(command, Rates(camera_hz=15.0, policy_latency_s=latencies))
     export = Export(learned.bundle, learned.policy, _demonstrations(learned.demonstrations), command.taco)
-    processes = int(named.get("processes", os.cpu_count() or 1))
-    return Trials(export, setup, _folder(named.get("out", ""), [setup, str(learned.bundle)]), processes)
+    folder = _folder(named.get("out", ""), [setup, str(learned.bundle)])
+    processes, pairs = int(named.get("processes", os.cpu_count() or 1)), int(named.get("equivalent_pairs", EQUAL.pairs))
+    return Trials(export, setup, folder, processes, pairs)
 
 
 def _named(named: dict[str, str]) -> Learned:
@@ -223,7 +234,7 @@ def main(arguments: Sequence[str] = ()) -> Result:
     trials = trials_of(arguments)
     known = Kept(trials.folder / "outcomes.jsonl")
     rows = list(tried(trials, known))
-    return result(rows, points_worse(trials, known))
+    return result(rows, points_worse(trials, known), trials.equivalent_pairs)
 
 
 if __name__ == "__main__":

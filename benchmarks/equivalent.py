@@ -7,17 +7,20 @@ trained and exported for real. Neither is a new training of the policy: that wou
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from benchmarks.planted import another_seed, rewritten
 from robot_stack.config.schema import TacoSettings
 from robot_stack.data.episode import Episode
 from robot_stack.demo.train import read_episodes
-from robot_stack.learn import FEATURE_SAMPLES
+from robot_stack.learn import FEATURE_SAMPLES, log_folders
 from robot_stack.types import Array
 
 Make = Callable[[Path], object]
+LESSONS = 32
+"""A selector is trained again on as many samples as an export takes, out of so many of the last demonstrations: reading all of
+them would cost more than everything else."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,13 @@ class Export:
 
     @cached_property
     def _lessons(self) -> tuple[Array, Sequence[Episode]]:
-        """Features the selector learns from, and the episodes kept out of the training; minutes the first time."""
+        """Features the selector learns from, and the episodes kept out of the training."""
         from policies.checkpoint import load_checkpoint
         from policies.features import features_of
 
         card = load_checkpoint(self.checkpoint)[1]
         cameras = tuple(name for name, _ in card.cameras)
-        episodes = read_episodes([self.demonstrations], card.settings.rate_hz / 2, cameras)
+        episodes = read_episodes(log_folders(self.demonstrations)[-LESSONS:], card.settings.rate_hz / 2, cameras)
         kept = episodes[: len(episodes) - card.train.holdout]
         stride = max(1, sum(map(len, kept)) // FEATURE_SAMPLES)
         return features_of(self.checkpoint, kept, card.settings.candidates, stride), episodes[len(kept) :]
@@ -55,9 +58,9 @@ class Export:
         rewritten(self.bundle, out, another_seed(seed))
 
 
-def equivalents(export: Export, selectors: range, noises: range) -> Iterator[tuple[str, Make]]:
+def equivalents(export: Export, noises: range, selectors: range) -> Iterator[tuple[str, Make]]:
     """The name of each equivalent bundle, and what writes it to a folder."""
-    for seed in selectors:
-        yield f"exported again, selector seed {seed}", lambda out, seed=seed: export.again(seed, out)
     for seed in noises:
-        yield f"other noise, seed {seed}", lambda out, seed=seed: export.noise(seed, out)
+        yield f"other noise, seed {seed}", partial(export.noise, seed)
+    for seed in selectors:
+        yield f"exported again, selector seed {seed}", partial(export.again, seed)

@@ -81,7 +81,7 @@ CASES = {
     "too_slow": replace(FINE, latency_s=(0.3, 0.29)),
     "stops_more": through(counts={"same": 400, "stopped": 100}, new={"keep_out": 100}),
     "stopped_more": tried(stop_s=3.0),
-    "slower": replace(FINE, latency_s=(0.09, 0.03)),
+    "slower": replace(FINE, latency_s=(0.09, 0.03), latency_ratio=3.0),
     "worse_on_recordings": bad(error_ratio=(1.3, 1.5, 1.9)),
     "rough": bad(jerk=(100.0, 31.0)),
     "estimated_worse": replace(FINE, estimates=(Estimate("FQE", 0.5, 0.8, (-0.4, -0.1)),)),

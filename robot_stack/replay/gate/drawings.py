@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from html import escape
+from math import ceil
 
 from robot_stack.replay import plots
 from robot_stack.replay.gate.evidence import Paired
@@ -29,12 +30,14 @@ def gap(pair: Paired, margin: float) -> str:
     """How much more often the candidate succeeds after each pair, in points, with its 95 % interval; the margin is dashed."""
     one, other = pair.flags("success")
     n = len(one)
-    x, y = _pairs_axis(n), _scale(-0.5, 0.5, 130.0)
-    body = _pane(y, [(v, f"{100 * v:+.0f}" if v else "0") for v in (-0.5, 0.0, 0.5)], 130.0)
+    bounds = [difference(one[: i + 1], other[: i + 1]) for i in range(n)]
+    reach = max(0.2, ceil(10 * max(abs(v) for both in bounds[n // 4 :] for v in both)) / 10)
+    x, y = _pairs_axis(n), _scale(-reach, reach, 130.0)
+    body = _pane(y, [(v, f"{100 * v:+.0f}" if v else "0") for v in (-reach, 0.0, reach)], 130.0)
     body.append(f'<path d="M{plots.LEFT} {y(-margin):.1f}H{plots.WIDTH - plots.RIGHT}" class="limit"/>')
     rates = [(sum(one[: i + 1]) - sum(other[: i + 1])) / (i + 1) for i in range(n)]
-    body += _curve(x, y, rates, [difference(one[: i + 1], other[: i + 1]) for i in range(n)], CANDIDATE)
-    return plots.svg(130.0 + BOTTOM, [*body, *_pair_numbers(x, n, 130.0)], "points apart")
+    body += _curve(x, y, rates, bounds, CANDIDATE)
+    return plots.svg(130.0 + BOTTOM, [*body, *_pair_numbers(x, n, 130.0)], "points")
 
 
 def chunk(worst: Worst) -> str:
@@ -42,12 +45,13 @@ def chunk(worst: Worst) -> str:
     values = [v for line in worst.rows for v in line]
     pad = 0.08 * (max(values) - min(values)) + 1e-3
     low, high = min(values) - pad, max(values) + pad
-    x, y = plots.time_axis((len(worst.rows[0]) - 1) * worst.dt_s), _scale(low, high, 90.0)
+    duration_s = (len(worst.rows[0]) - 1) * worst.dt_s
+    x, y = plots.time_axis(duration_s), _scale(low, high, 90.0)
     body = _pane(y, [(low, f"{low:.3g}"), (high, f"{high:.3g}")], 90.0)
     for line, colour in zip(worst.rows, (DONE, CANDIDATE, AGAINST), strict=True):
         points = " ".join(f"{x(i * worst.dt_s):.1f},{y(v):.1f}" for i, v in enumerate(line))
         body.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-    return plots.svg(90.0, body, worst.joint)
+    return plots.svg(90.0, body, worst.joint) + plots.ruler(duration_s)
 
 
 def _pairs_axis(n: int) -> Scale:

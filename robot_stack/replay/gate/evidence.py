@@ -72,7 +72,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All there is; what was not looked at yet is empty. `latency_s`: medians of one decision, both bundles in turns.
+    """All there is; what was not looked at yet is empty. `latency_s`: medians of one decision, both bundles in turns;
+    `latency_ratio`: the median of their ratios.
 
     `behaviours`: logs through the changed config. `decided`: logs through the new bundle's chunks, shown and not judged: another
     policy asks for other things. `trials`: one a condition, all of as many pairs.
@@ -86,6 +87,7 @@ class Evidence:
     behaviours: tuple[Behaviour, ...] = ()
     decided: tuple[Behaviour, ...] = ()
     latency_s: tuple[float, float] | None = None
+    latency_ratio: float = 1.0
     trials: tuple[Paired, ...] = ()
     estimates: tuple[Estimate, ...] = ()
     complete: bool = False

@@ -97,6 +97,7 @@ def figures(judged: Judged) -> dict[str, Any]:
             "behaviour": [_behaviour(b) for b in found.behaviours],
             "behaviour_of_chunks": [_behaviour(b) for b in found.decided],
             "latency_s": found.latency_s,
+            "latency_ratio": found.latency_ratio,
             "safety": [row for pair in found.trials for row in rows(pair)],
             "worst": [
                 {"episode": bad.name, "candidate": ended(bad.candidate), "against": ended(bad.against)}

@@ -191,9 +191,9 @@ def _slower(found: Evidence) -> str | None:
     if found.latency_s is None:
         return None
     mine, theirs = found.latency_s
-    if mine <= found.settings.slow * theirs or mine - theirs <= found.settings.slow_least_s:
+    if found.latency_ratio <= found.settings.slow or mine - theirs <= found.settings.slow_least_s:
         return None
-    return f"one decision takes {1e3 * mine:.1f} ms, the other bundle {1e3 * theirs:.1f} ms"
+    return f"one decision takes {1e3 * mine:.1f} ms, the other bundle {1e3 * theirs:.1f} ms, ratio {found.latency_ratio:.2f}"
 
 
 def _worse_on_recordings(found: Evidence) -> str | None:
