@@ -124,6 +124,15 @@ def test_the_same_export_with_other_noise_is_not_alarmed_about(seed: int, bundle
     assert judged.fired == () and judged.finding is Finding.PROMOTE
 
 
+def test_what_the_logs_earned_is_estimated_on_request_and_said_when_it_cannot_be(bundle: Path, logs: Path) -> None:
+    episodes = load_episodes(logs, 20.0, None)
+    paid = [replace(e, columns={**e.columns, "progress": np.linspace(0.0, 1.0, len(e))}) for e in episodes]
+    asked = replace(QUICK, reward="progress")
+    (one,) = judge(Case(bundle, bundle, paid), asked).evidence.estimates
+    assert one.name == "FQE" and one.candidate == one.against and one.difference[0] <= 0.0 <= one.difference[1]
+    assert "no off-policy estimate" in judge(Case(bundle, bundle, episodes), asked).notes[0]
+
+
 def test_a_damaged_bundle_is_rejected_and_a_damaged_one_that_runs_now_is_an_error(
     bundle: Path, logs: Path, tmp_path: Path
 ) -> None:
