@@ -39,13 +39,14 @@ PAYLOAD, YUV420, TABLES_FOLLOW = 1400, 1, 255
 
 
 class LoopbackCamera:
-    """A camera at `url`, serving pictures from the start to `close`, to any number of clients."""
+    """A camera at `url`, serving pictures from the start to `close`, to any number of clients; `sent_ns`: when it sent the newest."""
 
     def __init__(self, kind: str, width: int = 640, height: int = 480, rate_hz: float = 30.0, port: int = 0) -> None:
+        self.sent_ns = 0
         self.running = threading.Event()
         self.running.set()
         self._speak = {"mjpeg": _mjpeg, "rtsp": _rtsp}[kind]
-        self._kind, self._size, self._period_s = kind, (width, height), 1.0 / rate_hz
+        self.kind, self._size, self._period_s = kind, (width, height), 1.0 / rate_hz
         self._clients: set[socket.socket] = set()
         self._listener: socket.socket | None = None
         self.port = port
@@ -88,7 +89,8 @@ class LoopbackCamera:
         while True:
             self.running.wait()
             picture = np.roll(picture, 8, axis=1)
-            shown = stamped(picture.copy(), time.monotonic_ns())
+            self.sent_ns = time.monotonic_ns()
+            shown = stamped(picture.copy(), self.sent_ns)
             yield cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420])[
                 1
             ].tobytes()

@@ -19,10 +19,10 @@ class VideoSource:
         if not Path(device.at).is_file():
             raise DriverError(f"{device.at}: no such file; start with the path of a video (mp4, avi, mkv, ...)")
         self._capture = open_capture(device.at, cv2.CAP_FFMPEG)
-        rate_hz = self._capture.get(cv2.CAP_PROP_FPS) * device.speed
+        rate_hz = self._capture.get(cv2.CAP_PROP_FPS)
         if not 0.0 < rate_hz < 1e4:
             raise DriverError(f"{device.at}: found a rate of {rate_hz:g} pictures a second, allowed above 0; is it a video?")
-        self._period_ns = round(1e9 / rate_hz)
+        self._period_ns = round(1e9 / rate_hz / device.speed)
         self._due_ns = time.monotonic_ns()
         self._played = 0
 
