@@ -17,7 +17,7 @@ from policies.bundle import load_bundle
 from policies.export import export_bundle
 from policies.onnx_policy import OnnxPolicy
 from policies.recorded import observation_at
-from policies.train import train_flow
+from policies.train import train_policy
 from robot_stack.config.schema import PolicySettings, TrainSettings
 from robot_stack.data.episode import Episode
 
@@ -63,5 +63,5 @@ def _bundle(folder: Path) -> Path:
     episode = Episode("made_up", 20.0, names, action, action, pictures, "")
     train = replace(TrainSettings(), steps=3, batch=8, holdout=0)
     return export_bundle(
-        train_flow([episode], PolicySettings(), train, folder / "checkpoint"), folder / "bundle", None, [episode]
+        train_policy([episode], PolicySettings(), train, folder / "checkpoint"), folder / "bundle", None, [episode]
     )

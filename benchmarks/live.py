@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from policies.export import export_bundle
-from policies.train import train_flow
+from policies.train import train_policy
 from robot_stack.config.commands import RunCommand
 from robot_stack.config.load import load
 from robot_stack.config.robot_file import load_robot
@@ -35,7 +35,7 @@ def still_bundle(folder: Path) -> Path:
     pictures = {c.name: rng.integers(0, 255, (40, c.height, c.width, 3), np.uint8) for c in robot.cameras}
     rest = np.array(robot.q_home) + 1e-3 * rng.standard_normal((40, len(robot.joints)))
     episode = Episode("rest", 20.0, robot.joint_names, rest, rest, pictures, TaskSettings().instruction)
-    checkpoint = train_flow([episode], PolicySettings(), TrainSettings(steps=3, batch=8, holdout=0), folder / "checkpoint")
+    checkpoint = train_policy([episode], PolicySettings(), TrainSettings(steps=3, batch=8, holdout=0), folder / "checkpoint")
     return export_bundle(checkpoint, folder / "bundle", None, [episode])
 
 

@@ -22,7 +22,7 @@ class Manifest:
     """What a bundle is. `cameras`: name and native (H, W); `unit`: of joints and chunk (a prismatic joint's is m); `parity`: rad.
 
     `rows` T at `dt_ns`; `candidates`: default N; `features`: F; `selector`: counts and arg-max are in the graph;
-    `velocity`: the graph wants joint speeds too.
+    `velocity`: the graph wants joint speeds too; `tokens` > 0: so many bytes of the instruction, which is free then.
     """
 
     version: int
@@ -43,6 +43,7 @@ class Manifest:
     train_frames: int
     opset: int
     statistics: Mapping[str, list[float]]
+    tokens: int = 0
     figures: Mapping[str, float] = field(default_factory=dict)
     parity: Mapping[str, float] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)

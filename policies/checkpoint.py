@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from policies.flow import FlowPolicy, FlowShape
+from policies.chunk_policy import ChunkPolicy, ChunkShape
 from robot_stack.config.schema import PolicySettings, TrainSettings
 from robot_stack.errors import PolicyError
 
@@ -33,9 +34,9 @@ class Card:
     figures: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def shape(self) -> FlowShape:
+    def shape(self) -> ChunkShape:
         """What the network is built for."""
-        return FlowShape(len(self.joint_names), self.cameras)
+        return ChunkShape(len(self.joint_names), self.cameras)
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -48,7 +49,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     part.replace(path)
 
 
-def save_checkpoint(folder: Path, policy: FlowPolicy, card: Card) -> Path:
+def save_checkpoint(folder: Path, policy: ChunkPolicy, card: Card) -> Path:
     """Write the result of a training run into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / WEIGHTS, save({k: v.contiguous() for k, v in policy.state_dict().items()}))
@@ -56,12 +57,16 @@ def save_checkpoint(folder: Path, policy: FlowPolicy, card: Card) -> Path:
     return folder
 
 
-def load_checkpoint(folder: Path) -> tuple[FlowPolicy, Card]:
-    """The policy in evaluation mode and its card. Raises PolicyError when a file is missing, cut or of another version."""
+def load_checkpoint(folder: Path) -> tuple[ChunkPolicy, Card]:
+    """The policy in evaluation mode and its card; flow's old names, from when it was the only head, are still read.
+
+    Raises PolicyError when a file is missing, cut or of another version.
+    """
     card = _read_card(folder)
-    policy = FlowPolicy(card.shape, card.settings)
+    policy = ChunkPolicy(card.shape, card.settings)
     try:
-        policy.load_state_dict(load_file(folder / WEIGHTS))
+        weights = load_file(folder / WEIGHTS)
+        policy.load_state_dict({re.sub(r"^denoiser\.", "head.denoiser.", name): t for name, t in weights.items()})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise PolicyError(f"{folder / WEIGHTS}: can't be read: {error}; train again") from error
     return policy.eval(), card

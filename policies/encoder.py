@@ -115,7 +115,7 @@ class ObservationEncoder(nn.Module):
         """What the pictures alone say (B, seen). `pictures`: one float (B, h, w, 3), 0..255, per camera."""
         return torch.cat([camera(picture) for camera, picture in zip(self.cameras, pictures, strict=True)], dim=-1)
 
-    def forward(self, seen: Tensor, joints: Tensor) -> Tensor:
-        """The condition of what was `look`ed at (B, seen) and normalised joints (B, D)."""
+    def forward(self, seen: Tensor, joints: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """The condition of what was `look`ed at (B, seen) and normalised joints (B, D); `tokens` are not read."""
         condition: Tensor = self.fuse(torch.cat([seen, joints], dim=-1))
         return condition

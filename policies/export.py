@@ -1,7 +1,7 @@
 """A checkpoint becomes a bundle: one ONNX graph that is the whole decision, and a manifest that says what it is.
 
-In: uint8 pictures, joints, noise (N, T, J), N dynamic. Inside: resize, normalisation, ONE encoding, N-way denoising with all
-Euler steps unrolled, the selector's pseudo-counts and the arg-max. Out: chunk (T, J), winner, counts (N,), features (N, F),
+In: uint8 pictures, joints, noise (N, T, J), N dynamic. Inside: resize, normalisation, ONE encoding, N-way sampling with all
+steps unrolled, the selector's pseudo-counts and the arg-max. Out: chunk (T, J), winner, counts (N,), features (N, F),
 candidates (N, T, J).
 """
 
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from policies.bundle import MANIFEST, MODEL, VERSION, Manifest, sha256_of, write_manifest
 from policies.checkpoint import Card, load_checkpoint
+from policies.chunk_policy import ChunkPolicy
 from policies.encoder import Resize
-from policies.flow import FlowPolicy
 from policies.parity import TOLERANCE_RAD, measure_parity
 from robot_stack.data.episode import Episode
 from robot_stack.errors import PolicyError
@@ -29,16 +29,19 @@ OUTPUTS = ["chunk", "winner", "counts", "features", "candidates"]
 class Decision(nn.Module):
     """The exported graph as a module. Without a selector the counts are zero and candidate 0 wins."""
 
-    def __init__(self, policy: FlowPolicy, selector: nn.Module | None) -> None:
+    def __init__(self, policy: ChunkPolicy, selector: nn.Module | None) -> None:
         super().__init__()
         self.policy, self.selector = policy, selector
         self.resize = nn.ModuleList(Resize(size, policy.size) for _, size in policy.shape.cameras)
 
-    def forward(self, pictures: list[Tensor], joints: Tensor, speeds: Tensor | None, noise: Tensor) -> tuple[Tensor, ...]:
-        """`pictures` uint8 (H, W, 3) each, `joints` (J,), `speeds` (J,) or None, `noise` (N, T, J)."""
+    def forward(
+        self, pictures: list[Tensor], joints: Tensor, speeds: Tensor | None, tokens: Tensor | None, noise: Tensor
+    ) -> tuple[Tensor, ...]:
+        """`pictures` uint8 (H, W, 3) each, `joints` (J,), `speeds` (J,) or None, `tokens` (L,) or None, `noise` (N, T, J)."""
         resized = [resize(picture[None]) for resize, picture in zip(self.resize, pictures, strict=True)]
         inputs = self.policy.joint_inputs(joints[None], None if speeds is None else speeds[None])
-        delta, features = self.policy.sample(self.policy.encode(resized, inputs), self.policy.centre(inputs), noise)
+        condition = self.policy.encode(resized, inputs, None if tokens is None else tokens[None])
+        delta, features = self.policy.sample(condition, self.policy.centre(inputs), noise)
         candidates = joints + delta
         counts = features[:, 0] * 0.0 if self.selector is None else self.selector(features).reshape(-1)
         winner = torch.argmax(counts)
@@ -88,15 +91,17 @@ def write_graph(decision: Decision, path: Path) -> None:
     joints = torch.zeros(policy.shape.num_joints)
     noise = torch.randn(3, policy.settings.rows, policy.shape.num_joints)
     speeds = torch.ones_like(joints) if policy.settings.velocity else None
-    names = [f"image_{name}" for name, _ in policy.shape.cameras] + ["joints"] + ["speeds"] * policy.settings.velocity + ["noise"]
+    tokens = torch.zeros(policy.settings.tokens, dtype=torch.int64) if policy.settings.tokens else None
+    given = ["joints"] + ["speeds"] * (speeds is not None) + ["tokens"] * (tokens is not None) + ["noise"]
+    names = [f"image_{name}" for name, _ in policy.shape.cameras] + given
     candidates = torch.export.Dim("candidates", min=1, max=4096)
-    dynamic = ([None] * len(pictures), None, None, {0: candidates})
+    dynamic = ([None] * len(pictures), None, None, None, {0: candidates})
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             decision,
-            (pictures, joints, speeds, noise),
+            (pictures, joints, speeds, tokens, noise),
             str(path),
             input_names=names,
             output_names=OUTPUTS,
@@ -108,7 +113,7 @@ def write_graph(decision: Decision, path: Path) -> None:
         )
 
 
-def _manifest(policy: FlowPolicy, card: Card, selector: bool, parity: dict[str, float], files: dict[str, str]) -> Manifest:
+def _manifest(policy: ChunkPolicy, card: Card, selector: bool, parity: dict[str, float], files: dict[str, str]) -> Manifest:
     settings = card.settings
     statistics = {name: getattr(policy, name).tolist() for name in ("joint_mean", "joint_std", "speed_std")}
     return Manifest(
@@ -122,9 +127,10 @@ def _manifest(policy: FlowPolicy, card: Card, selector: bool, parity: dict[str, 
         dt_ns=round(1e9 / settings.rate_hz),
         rate_hz=settings.rate_hz,
         candidates=settings.candidates,
-        features=settings.width,
+        features=policy.num_features,
         denoising_steps=settings.steps,
         velocity=settings.velocity,
+        tokens=settings.tokens,
         selector=selector,
         data_sha256=card.data_sha256,
         train_frames=card.num_frames,

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from policies.chunk_policy import AHEAD, AHEAD_S, ChunkPolicy, ChunkShape
 from policies.encoder import Resize
-from policies.flow import AHEAD, AHEAD_S, FlowPolicy, FlowShape
+from policies.instruction import byte_tokens
 from policies.recorded import check_alike, chunks, velocities
 from robot_stack.config.schema import PolicySettings
 from robot_stack.data.episode import Episode
@@ -18,7 +19,7 @@ from robot_stack.data.episode import Episode
 class Frames:
     """M samples: `pictures` one uint8 (M, h, w, 3) per camera, `q` and `qd` (M, J), `chunk` (M, T, J) absolute, rad.
 
-    `ahead` (M, AHEAD, J): the action at the next multiples of AHEAD_S.
+    `ahead` (M, AHEAD, J): the action at the next multiples of AHEAD_S; `tokens` (M, L): bytes of the instruction.
     """
 
     pictures: tuple[Tensor, ...]
@@ -26,22 +27,23 @@ class Frames:
     qd: Tensor
     chunk: Tensor
     ahead: Tensor
+    tokens: Tensor
 
     def __len__(self) -> int:
         return len(self.q)
 
 
-def shape_of(episodes: Sequence[Episode]) -> FlowShape:
-    """Joints and cameras (sorted by name) of `episodes`. Raises PolicyError where they differ."""
-    check_alike(episodes)
+def shape_of(episodes: Sequence[Episode], one_instruction: bool = True) -> ChunkShape:
+    """Joints and cameras (sorted by name) of `episodes`. Raises PolicyError where they, or the instructions, differ."""
+    check_alike(episodes, one_instruction)
     sizes = {name: images.shape[1:3] for name, images in episodes[0].images.items()}
     cameras = tuple((name, (int(height), int(width))) for name, (height, width) in sorted(sizes.items()))
-    return FlowShape(len(episodes[0].joint_names), cameras)
+    return ChunkShape(len(episodes[0].joint_names), cameras)
 
 
 def frames_of(episodes: Sequence[Episode], settings: PolicySettings) -> Frames:
     """All samples of `episodes` in order."""
-    shape = shape_of(episodes)
+    shape = shape_of(episodes, settings.tokens == 0)
     size = (settings.image_height, settings.image_width)
     pictures = tuple(
         torch.cat([_resized(e.images[name], Resize(native, size)) for e in episodes]) for name, native in shape.cameras
@@ -52,7 +54,13 @@ def frames_of(episodes: Sequence[Episode], settings: PolicySettings) -> Frames:
         _float(np.concatenate([velocities(e) for e in episodes])),
         _float(np.concatenate([chunks(e, settings.rows, settings.rate_hz) for e in episodes])),
         _float(np.concatenate([chunks(e, AHEAD + 1, 1.0 / AHEAD_S)[:, 1:] for e in episodes])),
+        torch.cat([_tokens(e, settings.tokens) for e in episodes]),
     )
+
+
+def _tokens(episode: Episode, length: int) -> Tensor:
+    spelt = byte_tokens(episode.instruction, length) if length else np.zeros(0, np.int64)
+    return torch.from_numpy(spelt).expand(len(episode), length)
 
 
 def _float(array: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Tensor:
@@ -66,7 +74,7 @@ def _resized(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], resize: Re
     return torch.cat([resize(part).round().to(torch.uint8) for part in torch.split(whole, 64)])
 
 
-def set_statistics(policy: FlowPolicy, frames: Frames) -> Tensor:
+def set_statistics(policy: ChunkPolicy, frames: Frames) -> Tensor:
     """Fill the policy's buffers from `frames`; returns the loss weight (K, J).
 
     Every joint counts alike, but for joints that hardly move; within a joint a mode counts by its size.

@@ -11,6 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from policies.bundle import Bundle, load_bundle
+from policies.instruction import byte_tokens
 from robot_stack.errors import PolicyError
 from robot_stack.types import ActionChunk, Array, Candidates, Choice, Observation
 
@@ -78,7 +79,7 @@ class OnnxPolicy:
 
     def _feed(self, observation: Observation) -> dict[str, Value]:
         manifest = self.manifest
-        if observation.instruction != manifest.instruction:
+        if not manifest.tokens and observation.instruction != manifest.instruction:
             raise PolicyError(
                 f"instruction: found {observation.instruction!r}, allowed {manifest.instruction!r}: trained on that one only"
             )
@@ -91,6 +92,8 @@ class OnnxPolicy:
         feed["joints"] = q.astype(np.float32)
         if manifest.velocity:
             feed["speeds"] = observation.joints.qd.astype(np.float32)
+        if manifest.tokens:
+            feed["tokens"] = byte_tokens(observation.instruction, manifest.tokens)
         return feed
 
 

@@ -1,6 +1,6 @@
 """How far an exported graph is from PyTorch, on observations that were really recorded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from policies.instruction import byte_tokens
 from policies.recorded import velocities
 from robot_stack.data.episode import Episode
 from robot_stack.errors import PolicyError
@@ -25,8 +26,8 @@ def measure_parity(
     if not episodes:
         raise PolicyError("parity: found no recorded episode, allowed at least 1; parity is measured on real observations")
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    inputs = [i.name for i in session.get_inputs()]
-    noise = np.random.default_rng(0).standard_normal((candidates, *session.get_inputs()[-1].shape[1:])).astype(np.float32)
+    inputs = {i.name: i.shape for i in session.get_inputs()}
+    noise = np.random.default_rng(0).standard_normal((candidates, *inputs["noise"][1:])).astype(np.float32)
     spots = [(e, i) for e in episodes for i in range(len(e))]
     rows = []
     for episode, i in (spots[k] for k in np.linspace(0, len(spots) - 1, min(observations, len(spots))).astype(int)):
@@ -42,11 +43,13 @@ def measure_parity(
     }
 
 
-def _feed(episode: Episode, index: int, inputs: list[str]) -> dict[str, np.ndarray]:
+def _feed(episode: Episode, index: int, inputs: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
     feed = {f"image_{name}": np.ascontiguousarray(images[index]) for name, images in episode.images.items()}
     feed["joints"] = episode.q[index].astype(np.float32)
     if "speeds" in inputs:
         feed["speeds"] = velocities(episode)[index].astype(np.float32)
+    if "tokens" in inputs:
+        feed["tokens"] = byte_tokens(episode.instruction, inputs["tokens"][0])
     return feed
 
 
@@ -58,7 +61,7 @@ def _differences(
 ) -> tuple[float, float, float, bool]:
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in feed.items()}
     pictures = [tensors[i.name] for i in session.get_inputs() if i.name.startswith("image_")]
-    expected = decision(pictures, tensors["joints"], tensors.get("speeds"), tensors["noise"])
+    expected = decision(pictures, tensors["joints"], tensors.get("speeds"), tensors.get("tokens"), tensors["noise"])
     _, winner, counts, features, actions = (t.numpy() for t in expected)
     found = session.run(["winner", "counts", "features", "candidates"], feed)
     relative = np.abs(found[1] - counts) / np.maximum(np.abs(counts), 1e-6)

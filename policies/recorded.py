@@ -44,13 +44,16 @@ def observation_at(episode: Episode, index: int) -> Observation:
     return Observation(t_ns, frames, joints, episode.instruction)
 
 
-def check_alike(episodes: Sequence[Episode]) -> None:
-    """Raises PolicyError unless there is an episode and all have the joints, cameras, image sizes and rate of the first."""
+def check_alike(episodes: Sequence[Episode], one_instruction: bool = True) -> None:
+    """Raises PolicyError unless there is an episode and all have the joints, cameras, image sizes and rate of the first.
+
+    And, unless told otherwise, its instruction.
+    """
     if not episodes:
         raise PolicyError("episodes: found none, allowed at least 1; record some or point dataset= at a folder that has them")
     first = _kind(episodes[0])
     for episode in episodes[1:]:
-        if (kind := _kind(episode)) != first:
+        if (kind := _kind(episode))[:3] != first[:3] or (one_instruction and kind != first):
             raise PolicyError(f"episode {episode.name}: found {kind}, allowed {first} as in episode {episodes[0].name}")
 
 

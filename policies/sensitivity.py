@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from policies.checkpoint import load_checkpoint
-from policies.encoder import Resize
+from policies.encoder import ObservationEncoder, Resize
 from robot_stack.errors import PolicyError
 from robot_stack.types import Array, Observation
 
@@ -32,6 +32,10 @@ class Sensitivity:
             raise PolicyError(
                 f"checkpoint {checkpoint}: found joints {card.joint_names}, {card.settings.rows} rows; allowed those of the "
                 f"bundle, {joint_names}, {rows}; name the checkpoint it was exported from"
+            )
+        if card.settings.tokens:
+            raise PolicyError(
+                f"checkpoint {checkpoint}: found {card.settings.name}, allowed a policy that does not read the instruction"
             )
         self.cameras = tuple(name for name, _ in card.cameras)
         self._resize = [Resize(size, self._policy.size) for _, size in card.cameras]
@@ -84,9 +88,10 @@ class Sensitivity:
 
     def _joint_path(self, sigma: Array) -> tuple[nn.Linear, nn.Linear, Tensor]:
         """Both layers of the fusion, and W_1 S (width, J): what a joint, in units of `sigma`, puts into the first."""
-        fuse = self._policy.encoder.fuse
-        first, last = fuse[0], fuse[3]
+        encoder = self._policy.encoder
+        assert isinstance(encoder, ObservationEncoder)
+        first, last = encoder.fuse[0], encoder.fuse[3]
         assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
-        start = self._policy.encoder.num_seen
+        start = encoder.num_seen
         weight = first.weight[:, start : start + len(sigma)].double()
         return first, last, weight * torch.tensor(sigma / self._policy.joint_std.numpy().astype(np.float64))

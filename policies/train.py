@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from policies.augment import colour, shift
 from policies.checkpoint import RESUME, Card, load_resume, named, save_checkpoint, save_resume, with_prefix
-from policies.flow import FlowPolicy
+from policies.chunk_policy import ChunkPolicy
 from policies.frames import Frames, frames_of, set_statistics, shape_of
 from policies.recorded import data_hash
 from robot_stack.config.schema import PolicySettings, TrainSettings
@@ -25,18 +25,18 @@ from robot_stack.data.episode import Episode
 from robot_stack.errors import PolicyError
 
 
-def train_flow(episodes: Sequence[Episode], settings: PolicySettings, train: TrainSettings, out: Path) -> Path:
+def train_policy(episodes: Sequence[Episode], settings: PolicySettings, train: TrainSettings, out: Path) -> Path:
     """Train on all but the last `train.holdout` episodes; returns `out`, the checkpoint folder.
 
     Raises PolicyError when the episodes differ in joints, cameras, rate or instruction, or when none is left to train on.
     """
-    shape = shape_of(episodes)
+    shape = shape_of(episodes, settings.tokens == 0)
     kept = list(episodes[: len(episodes) - train.holdout])
     if not kept:
         raise PolicyError(f"train.holdout: found {train.holdout}, allowed 0..{len(episodes) - 1} for {len(episodes)} episodes")
     torch.set_num_threads(max(1, train.threads))
     torch.manual_seed(train.seed)
-    frames, policy = frames_of(kept, settings), FlowPolicy(shape, settings)
+    frames, policy = frames_of(kept, settings), ChunkPolicy(shape, settings)
     weight = set_statistics(policy, frames)
     card = Card(settings, train, kept[0].joint_names, shape.cameras, kept[0].instruction, data_hash(kept), len(frames))
     run = _Run(policy, card, out)
@@ -51,7 +51,7 @@ def train_flow(episodes: Sequence[Episode], settings: PolicySettings, train: Tra
 class _Run:
     """The moving parts of one training run: weights, their running average, optimiser, step."""
 
-    def __init__(self, policy: FlowPolicy, card: Card, out: Path) -> None:
+    def __init__(self, policy: ChunkPolicy, card: Card, out: Path) -> None:
         self.policy, self.train, self.out = policy, card.train, out
         self.step, self.loss = 0, float("nan")
         self.key = hashlib.sha256(json.dumps(asdict(card), sort_keys=True).encode()).hexdigest()
@@ -65,10 +65,10 @@ class _Run:
 
     def loop(self, frames: Frames, weight: Tensor) -> None:
         """Step until `steps` or `minutes` are spent."""
-        train, begin = self.train, time.monotonic() - self.spent_s
+        train, begin = self.train, time.process_time() - self.spent_s
         bar = tqdm(total=train.steps, initial=self.step, desc="train", unit="step", mininterval=1.0)
         while self.step < train.steps:
-            self.spent_s = time.monotonic() - begin
+            self.spent_s = time.process_time() - begin
             by_clock = self.spent_s / (60.0 * train.minutes) if train.minutes > 0 else 0.0
             if by_clock >= 1.0:
                 break
@@ -122,7 +122,7 @@ def learning_rate(progress: float, step: int, warmup: int) -> float:
     return min(1.0, (step + 1) / max(1, warmup)) * 0.5 * (1.0 + float(np.cos(np.pi * progress)))
 
 
-def batch_loss(policy: FlowPolicy, frames: Frames, weight: Tensor, train: TrainSettings) -> Tensor:
+def batch_loss(policy: ChunkPolicy, frames: Frames, weight: Tensor, train: TrainSettings) -> Tensor:
     """Loss of one random, augmented batch. Noise on the joints moves the input, not the target: the chunk learns to lead back.
 
     With `foresight` the pictures alone must also say where the joints will be, seconds ahead: demonstrated joints tell the next
@@ -136,8 +136,8 @@ def batch_loss(policy: FlowPolicy, frames: Frames, weight: Tensor, train: TrainS
     modes = policy.to_modes(frames.chunk[pick] - q[:, None], policy.centre(joints))
     with torch.autocast("cpu", torch.bfloat16, enabled=train.bfloat16):
         seen = policy.encoder.look(pictures)
-        condition = policy.encoder(seen, joints)
-        loss = policy.loss(condition.repeat(train.repeats, 1), modes.repeat(train.repeats, 1, 1), weight)
+        condition = policy.encoder(seen, joints, frames.tokens[pick])
+        loss = policy.loss(condition, modes.repeat(train.repeats, 1, 1), weight)
         if train.foresight > 0.0:
             ahead = (frames.ahead[pick] - policy.joint_mean) / policy.joint_std
             loss = loss + train.foresight * (policy.foreseen(seen) - ahead).square().mean()
@@ -145,7 +145,7 @@ def batch_loss(policy: FlowPolicy, frames: Frames, weight: Tensor, train: TrainS
 
 
 @torch.no_grad()
-def holdout_figures(policy: FlowPolicy, episodes: Sequence[Episode], stride: int = 5) -> dict[str, float]:
+def holdout_figures(policy: ChunkPolicy, episodes: Sequence[Episode], stride: int = 5) -> dict[str, float]:
     """Mean absolute error (rad) over every `stride`-th sample: of one chunk, of the mean of 16, of holding the pose."""
     if not episodes:
         return {}
@@ -162,8 +162,9 @@ def holdout_figures(policy: FlowPolicy, episodes: Sequence[Episode], stride: int
 
 
 @torch.no_grad()
-def sample_at(policy: FlowPolicy, frames: Frames, index: int, noise: Tensor) -> tuple[Tensor, Tensor]:
+def sample_at(policy: ChunkPolicy, frames: Frames, index: int, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Relative chunks (N, T, J) rad and features (N, F) that `policy` draws at sample `index` from `noise` (N, T, J)."""
     part = slice(index, index + 1)
     joints = policy.joint_inputs(frames.q[part], frames.qd[part] if policy.settings.velocity else None)
-    return policy.sample(policy.encode([p[part].float() for p in frames.pictures], joints), policy.centre(joints), noise)
+    condition = policy.encode([p[part].float() for p in frames.pictures], joints, frames.tokens[part])
+    return policy.sample(condition, policy.centre(joints), noise)

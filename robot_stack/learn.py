@@ -16,11 +16,11 @@ FEATURE_SAMPLES = 1500
 
 def train(command: TrainCommand) -> Path:
     """Train on all but the last `train.holdout` episodes of the dataset; returns the checkpoint folder."""
-    from policies.train import train_flow
+    from policies.train import train_policy
 
     policy = command.policy
     episodes = load_episodes(Path(command.dataset), policy.rate_hz, (policy.image_height, policy.image_width))
-    return train_flow(episodes, policy, command.train, Path(command.out))
+    return train_policy(episodes, policy, command.train, Path(command.out))
 
 
 def export(command: ExportCommand) -> Path:

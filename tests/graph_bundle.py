@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from policies.checkpoint import Card, save_checkpoint
+from policies.chunk_policy import ChunkPolicy
 from policies.export import export_bundle
-from policies.flow import FlowPolicy
 from policies.frames import shape_of
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import PolicySettings, TaskSettings, TrainSettings
@@ -25,7 +25,7 @@ def export(out: Path) -> None:
     torch.manual_seed(0)
     episode = still_episode()
     shape = shape_of([episode])
-    policy = FlowPolicy(shape, SETTINGS)
+    policy = ChunkPolicy(shape, SETTINGS)
     policy.mode_std.fill_(REACH)
     policy.joint_std.fill_(1.0)
     card = Card(SETTINGS, TrainSettings(), episode.joint_names, shape.cameras, episode.instruction, "0" * 64, len(episode))

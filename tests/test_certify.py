@@ -15,7 +15,7 @@ import torch
 
 from drivers.scenario import SCENARIOS
 from policies.checkpoint import Card, save_checkpoint
-from policies.flow import FlowPolicy, FlowShape
+from policies.chunk_policy import ChunkPolicy, ChunkShape
 from policies.onnx_policy import OnnxPolicy
 from policies.recorded import observation_at
 from robot_stack import cli
@@ -37,11 +37,11 @@ FEW = ["smoothing.samples=120", "smoothing.attack_samples=20", "smoothing.observ
 def checkpoint(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint like the one of the test bundle, with other random weights."""
     manifest = OnnxPolicy(bundle).manifest
-    shape = FlowShape(len(manifest.joint_names), manifest.cameras)
+    shape = ChunkShape(len(manifest.joint_names), manifest.cameras)
     settings = PolicySettings(rows=16, image_height=32, image_width=32, width=32, depth=1, steps=2, candidates=4, keypoints=8)
     torch.manual_seed(1)
-    policy = FlowPolicy(shape, settings)
-    torch.nn.init.normal_(policy.denoiser.leave.weight, std=0.1)
+    policy = ChunkPolicy(shape, settings)
+    torch.nn.init.normal_(policy.head.denoiser.leave.weight, std=0.1)
     card = Card(settings, TrainSettings(), manifest.joint_names, manifest.cameras, manifest.instruction, "0" * 64, 1)
     return save_checkpoint(tmp_path_factory.mktemp("checkpoint"), policy, card)
 

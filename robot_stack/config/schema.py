@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field, fields
 
+from robot_stack.config.learning import PolicySettings as PolicySettings
+from robot_stack.config.learning import TrainSettings as TrainSettings
 from robot_stack.errors import ConfigError
 
 
@@ -141,62 +143,6 @@ class VocbfSettings:
     confidence: float = 0.95
     horizon_s: float = 0.1
     holdout: float = 0.2
-
-
-@dataclass(frozen=True)
-class PolicySettings:
-    """The flow-matching chunk policy. `rows` T at `rate_hz`; `candidates` N at run time; `steps` Euler steps.
-
-    `modes`: how many cosine modes of the chunk are sampled (0: all T); `velocity`: joint speeds are an input too;
-    `keypoints` per camera (0: a grid of cells instead); `noise_scale` of the samples (1: as trained, 0: the most likely one).
-    `linear_prior` > 0: penalty (per sample) of a ridge regression on the joints that chunks are sampled around.
-    """
-
-    name: str = "flow"
-    rows: int = 16
-    rate_hz: float = 20.0
-    image_height: int = 96
-    image_width: int = 96
-    width: int = 256
-    depth: int = 4
-    steps: int = 6
-    candidates: int = 16
-    modes: int = 0
-    velocity: bool = False
-    keypoints: int = 32
-    dropout: float = 0.0
-    noise_scale: float = 1.0
-    linear_prior: float = 0.0
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """Training of a policy. `minutes` > 0 stops early by the clock (0: by `steps` alone, which is reproducible).
-
-    The last `holdout` episodes are never trained on. `repeats`: noise draws per encoded frame. Augmentation: `shift` pixels of
-    the resized image, `colour` (share of brightness and contrast), `joint_noise` (share of each joint's std; the target stays).
-    `foresight`: weight of an auxiliary loss, the pictures alone must foretell the joints. `bfloat16`: the networks of training
-    in half precision (weights stay in full), a third faster on a CPU that has it.
-    """
-
-    steps: int = 3000
-    batch: int = 64
-    lr: float = 5e-4
-    seed: int = 0
-    holdout: int = 4
-    ema: float = 0.995
-    minutes: float = 0.0
-    threads: int = 1
-    repeats: int = 4
-    weight_decay: float = 1e-4
-    clip: float = 1.0
-    warmup: int = 100
-    shift: int = 2
-    colour: float = 0.15
-    joint_noise: float = 0.02
-    bfloat16: bool = False
-    foresight: float = 0.0
-    save_every: int = 500
 
 
 @dataclass(frozen=True)

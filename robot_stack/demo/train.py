@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from policies.train import train_flow
+from policies.train import train_policy
 from robot_stack.config.schema import MonitorSettings, PolicySettings, TacoSettings, TaskSettings, TrainSettings, VocbfSettings
 from robot_stack.data.episode import Episode
 from robot_stack.data.from_log import episode_from_log
@@ -78,7 +78,7 @@ def learn_barrier(cell: Cell, logs: Sequence[Path], settings: VocbfSettings, see
 
 def learn_policy(cell: Cell, logs: Sequence[Path], policy: PolicySettings, train: TrainSettings, out: Path) -> Path:
     """The flow policy, trained on all demonstrations but the last `train.holdout`."""
-    return train_flow(read_episodes(logs, policy.rate_hz / 2, cell.cameras), policy, train, out)
+    return train_policy(read_episodes(logs, policy.rate_hz / 2, cell.cameras), policy, train, out)
 
 
 def export(cell: Cell, logs: Sequence[Path], checkpoint: Path, policy: PolicySettings, taco: TacoSettings, out: Path) -> Path:

@@ -10,7 +10,7 @@ import pytest
 from policies.export import export_bundle
 from policies.onnx_policy import OnnxPolicy
 from policies.recorded import observation_at
-from policies.train import train_flow
+from policies.train import train_policy
 from robot_stack.errors import PolicyError
 from robot_stack.types import JointState
 
@@ -30,7 +30,7 @@ def episode():
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     episodes, folder = _fixtures.make_episodes(), tmp_path_factory.mktemp("contract")
-    checkpoint = train_flow(episodes, _fixtures.SETTINGS, replace(_fixtures.TRAIN, steps=5), folder / "checkpoint")
+    checkpoint = train_policy(episodes, _fixtures.SETTINGS, replace(_fixtures.TRAIN, steps=5), folder / "checkpoint")
     return export_bundle(checkpoint, folder / "bundle", None, episodes)
 
 

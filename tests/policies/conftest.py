@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from policies.export import export_bundle
-from policies.train import train_flow
+from policies.train import train_policy
 from robot_stack.config.schema import PolicySettings, TrainSettings
 from robot_stack.data.episode import Episode
 
@@ -54,7 +54,7 @@ def train() -> TrainSettings:
 
 @pytest.fixture(scope="session")
 def checkpoint(episodes: list[Episode], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_flow(episodes, SETTINGS, TRAIN, tmp_path_factory.mktemp("checkpoint"))
+    return train_policy(episodes, SETTINGS, TRAIN, tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="session")

@@ -92,9 +92,9 @@ def test_the_selector_inside_the_graph_picks_the_candidate_with_the_largest_coun
 
 
 def test_joint_speeds_are_an_input_only_when_trained_on(episodes, settings, train, tmp_path):
-    from policies.train import train_flow
+    from policies.train import train_policy
 
-    checkpoint = train_flow(episodes, replace(settings, velocity=True), replace(train, steps=10), tmp_path / "checkpoint")
+    checkpoint = train_policy(episodes, replace(settings, velocity=True), replace(train, steps=10), tmp_path / "checkpoint")
     policy = OnnxPolicy(export_bundle(checkpoint, tmp_path / "bundle", None, episodes))
     fast = observation_at(episodes[0], 10)
     slow = replace(fast, joints=replace(fast.joints, qd=np.zeros(3)))

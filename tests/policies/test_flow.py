@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from policies.chunk_policy import ChunkPolicy, ChunkShape, cosine_modes
 from policies.encoder import Resize, area_weights
-from policies.flow import FlowPolicy, FlowShape, cosine_modes
 from policies.frames import frames_of, set_statistics, shape_of
 
 
@@ -15,7 +15,7 @@ def test_cosine_modes_are_orthonormal():
 
 def test_modes_and_chunks_are_inverse_of_each_other(episodes, settings):
     frames = frames_of(episodes, settings)
-    policy = FlowPolicy(shape_of(episodes), settings)
+    policy = ChunkPolicy(shape_of(episodes), settings)
     set_statistics(policy, frames)
     delta, centre = frames.chunk - frames.q[:, None], policy.centre(policy.joint_inputs(frames.q, None))
     torch.testing.assert_close(policy.to_delta(policy.to_modes(delta, centre), centre), delta, atol=1e-5, rtol=0)
@@ -29,21 +29,21 @@ def test_resizing_averages_the_pixels_each_target_pixel_covers():
 
 
 def test_zero_noise_scale_makes_all_candidates_alike(settings):
-    policy = FlowPolicy(FlowShape(3, (("scene", (24, 32)),)), replace(settings, noise_scale=0.0)).eval()
+    policy = ChunkPolicy(ChunkShape(3, (("scene", (24, 32)),)), replace(settings, noise_scale=0.0)).eval()
     delta, features = policy.sample(torch.randn(1, settings.width), torch.zeros(1, 8, 3), torch.randn(5, 8, 3))
     assert delta.shape == (5, 8, 3) and features.shape == (5, settings.width)
     np.testing.assert_allclose(delta[0].detach(), delta[4].detach(), atol=1e-6)
 
 
 def test_a_joint_that_never_moves_hardly_counts_in_the_loss(episodes, settings):
-    policy = FlowPolicy(shape_of(episodes), settings)
+    policy = ChunkPolicy(shape_of(episodes), settings)
     weight = set_statistics(policy, frames_of(episodes, settings))
     assert weight[:, 0].sum() > 10.0 * weight[:, 1].sum()
 
 
 def test_the_linear_prior_leaves_the_flow_only_what_the_joints_do_not_tell(episodes, settings):
     frames, shape = frames_of(episodes, settings), shape_of(episodes)
-    plain, prior = FlowPolicy(shape, settings), FlowPolicy(shape, replace(settings, linear_prior=1e-3, velocity=True))
+    plain, prior = ChunkPolicy(shape, settings), ChunkPolicy(shape, replace(settings, linear_prior=1e-3, velocity=True))
     set_statistics(plain, frames)
     set_statistics(prior, frames)
     assert prior.mode_std[0, 0] < 0.7 * plain.mode_std[0, 0]

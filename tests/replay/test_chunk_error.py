@@ -8,7 +8,7 @@ import pytest
 
 from policies.export import export_bundle
 from policies.onnx_policy import OnnxPolicy
-from policies.train import train_flow
+from policies.train import train_policy
 from robot_stack.data.lerobot import read_lerobot
 from robot_stack.errors import DataError
 from robot_stack.replay.baselines import Window, hold_command, hold_pose, mean_trajectory, ridge
@@ -31,7 +31,7 @@ def episodes():
 @pytest.fixture(scope="module")
 def policy(episodes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("chunk_error")
-    checkpoint = train_flow(episodes, _fixtures.SETTINGS, replace(_fixtures.TRAIN, steps=10), folder / "checkpoint")
+    checkpoint = train_policy(episodes, _fixtures.SETTINGS, replace(_fixtures.TRAIN, steps=10), folder / "checkpoint")
     return OnnxPolicy(export_bundle(checkpoint, folder / "bundle", None, episodes[-1:]))
 
 

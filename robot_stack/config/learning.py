@@ -1,0 +1,87 @@
+"""The settings of a policy and of its training, part of `schema.py`."""
+
+from dataclasses import dataclass
+
+from robot_stack.errors import ConfigError
+
+POLICIES = ("flow", "flow_one_step", "diffusion", "bc", "vla")
+DENOISERS = ("mlp", "unet", "transformer")
+BASES = ("cosine", "rows")
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """A chunk policy; `name` is its head. `rows` T at `rate_hz`; `candidates` N at run time; `steps` of sampling, unrolled.
+
+    `modes`: how many cosine modes of the chunk are sampled (0: all T), or with `basis: rows` its rows as they are;
+    `velocity`: joint speeds are an input too; `keypoints` per camera (0: a grid of cells instead);
+    `noise_scale` of the samples (1: as trained, 0: the most likely one).
+    `linear_prior` > 0: penalty (per sample) of a ridge regression on the joints that chunks are sampled around.
+    `denoiser` of flow, flow_one_step and diffusion: mlp, unet (1-D over `basis: rows`) or transformer.
+    diffusion: `noise_levels` of training; a predicted clean chunk is clipped at `clip_sample` std. bc: `mixture` of so many
+    Gaussians (0: one mean). vla: `width` and `depth` of the prefix, with hidden layers `spread` times as wide; pictures are cut
+    into squares of `patch` pixels; an instruction has up to `tokens` bytes; `expert_width` is the action expert's.
+    vla and transformer: `heads` of `head_size`.
+    """
+
+    name: str = "flow"
+    rows: int = 16
+    rate_hz: float = 20.0
+    image_height: int = 96
+    image_width: int = 96
+    width: int = 256
+    depth: int = 4
+    steps: int = 6
+    candidates: int = 16
+    modes: int = 0
+    basis: str = "cosine"
+    velocity: bool = False
+    keypoints: int = 32
+    dropout: float = 0.0
+    noise_scale: float = 1.0
+    linear_prior: float = 0.0
+    denoiser: str = "mlp"
+    noise_levels: int = 100
+    clip_sample: float = 5.0
+    mixture: int = 5
+    patch: int = 12
+    tokens: int = 0
+    heads: int = 4
+    head_size: int = 32
+    spread: int = 4
+    expert_width: int = 128
+
+    def __post_init__(self) -> None:
+        for key, allowed in (("name", POLICIES), ("denoiser", DENOISERS), ("basis", BASES)):
+            if (value := getattr(self, key)) not in allowed:
+                raise ConfigError(f"policy.{key}: found {value!r}, allowed {', '.join(allowed)}")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Training of a policy. `minutes` > 0 of processor time stop it early (0: `steps` alone do, which is reproducible).
+
+    The last `holdout` episodes are never trained on. `repeats`: noise draws per encoded frame. Augmentation: `shift` pixels of
+    the resized image, `colour` (share of brightness and contrast), `joint_noise` (share of each joint's std; the target stays).
+    `foresight`: weight of an auxiliary loss, the pictures alone must foretell the joints. `bfloat16`: the networks of training
+    in half precision (weights stay in full), a third faster on a CPU that has it.
+    """
+
+    steps: int = 3000
+    batch: int = 64
+    lr: float = 5e-4
+    seed: int = 0
+    holdout: int = 4
+    ema: float = 0.995
+    minutes: float = 0.0
+    threads: int = 1
+    repeats: int = 4
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    warmup: int = 100
+    shift: int = 2
+    colour: float = 0.15
+    joint_noise: float = 0.02
+    bfloat16: bool = False
+    foresight: float = 0.0
+    save_every: int = 500
