@@ -24,6 +24,9 @@ CAMERA = "observation.images."
 COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 """Columns that only count; every writer makes them anew."""
 
+NEAR = 256
+"""Rows of the index of v3 that are read at once."""
+
 OURS = "robot_stack"
 """Key of what we add to an index for the way back: a JSON text with each episode, an object in meta/info.json."""
 
@@ -113,11 +116,13 @@ class LeRobotSource:
             return
         wanted = ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index", OURS]
         wanted += [f"videos/{key}/{part}" for key in self._videos() for part in ("chunk_index", "file_index")]
-        for file in self._index_files():
+        for file in self._index_files:
             for batch in batches_of(file, wanted):
                 yield from batch.to_pylist()
 
+    @cached_property
     def _index_files(self) -> list[Path]:
+        """Of v3."""
         found = sorted((self.root / "meta" / "episodes").glob("*/*.parquet"))
         if not found:
             raise DataError(f"dataset {self.root}: found no meta/episodes/chunk-*/file-*.parquet; copy the dataset again")
@@ -143,12 +148,27 @@ class LeRobotSource:
             if index not in self._by_index:
                 raise DataError(f"dataset {self.root}: found no episode {index} in its index of {len(self._by_index)}")
             return self._by_index[index]
-        for file in self._index_files():
+        if index not in self._near:
+            self._near.clear()
+            self._near.update({int(row["episode_index"]): row for row in self._following(index)})
+        return self._near[index]
+
+    @cached_property
+    def _near(self) -> dict[int, dict[str, Any]]:
+        """Some rows of the index of v3: the last that were asked for, and those after."""
+        return {}
+
+    def _following(self, index: int) -> list[dict[str, Any]]:
+        for file in self._index_files:
             try:
-                found: dict[str, Any] = rows_between(file, "episode_index", index, index + 1).to_pylist()[0]
-                return found
+                table = rows_between(file, "episode_index", index, index + NEAR)
             except DataError as error:
                 wrong = error
+                continue
+            if table.column("episode_index")[0].as_py() == index:
+                found: list[dict[str, Any]] = table.select([c for c in table.column_names if "stats/" not in c]).to_pylist()
+                return found
+            wrong = DataError(f"dataset {self.root}: found no episode {index} in its index")
         raise wrong
 
     def _files(self, row: dict[str, Any]) -> list[Path]:

@@ -131,7 +131,7 @@ def _mcap(file: Path) -> Records:
 
 
 def _as_long_as_it_says(file: Path, folder: Path) -> Path:
-    """A copy of a cut database with zeros in the place of what is gone: sqlite reads none that is shorter than its header says."""
+    """A copy of a cut database with zeros in the place of what is gone: sqlite reads none shorter than its header says."""
     copy = folder / file.name
     shutil.copyfile(file, copy)
     with copy.open("r+b") as stream:

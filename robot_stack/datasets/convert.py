@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from robot_stack.data.catalogue import Catalogue
 from robot_stack.data.recording import Entry, Recording
+from robot_stack.data.video import ENCODERS
 from robot_stack.errors import ConfigError, DataError
 from robot_stack.parallel import parallel_map
 
@@ -67,6 +68,8 @@ def convert(catalogue: Catalogue, out: Path, to: str, codec: str = "h264", ray: 
     """
     if to not in TARGETS:
         raise ConfigError(f"to: found {to!r}, allowed {', '.join(TARGETS)}")
+    if codec not in ENCODERS:
+        raise ConfigError(f"codec: found {codec!r}, allowed {', '.join(ENCODERS)}")
     if out.exists():
         raise DataError(f"dataset {out}: exists, allowed a new name: datasets are never overwritten")
     partial_out = out.with_name(f".{out.name}.{os.getpid()}.partial")

@@ -13,18 +13,11 @@ from robot_stack.data.recording import Entry
 from robot_stack.datasets.convert import convert
 from robot_stack.errors import ConfigError, DataError
 
-FORMATS = {
-    "LeRobot v2.0": "lerobot-v2.1",
-    "LeRobot v2.1": "lerobot-v2.1",
-    "LeRobot v3.0": "lerobot-v3",
-    "robomimic HDF5": "robomimic",
-}
-
 
 def checked(catalogue: Catalogue, settings: DataEditCommand) -> Edit:
     """The edit `settings` ask for. Raises ConfigError for keys that contradict it, DataError for episodes that do not exist."""
     do, other = settings.do, str(Path(settings.other).resolve()) if settings.other else ""
-    needs = {"rename": "name", "retask": "task", "merge": "other", "split": "start"}.get(do)
+    needs = {"rename": "name", "retask": "instruction", "merge": "other", "split": "start"}.get(do)
     if do not in VERBS:
         raise ConfigError(f"do: found {do!r}, allowed {', '.join(VERBS)}")
     if needs and not getattr(settings, needs):
@@ -40,7 +33,7 @@ def checked(catalogue: Catalogue, settings: DataEditCommand) -> Edit:
         _new_name(catalogue, chosen, settings.name)
     stop = settings.stop or None
     named = tuple(entry.name for entry in chosen)
-    return Edit(do, named, settings.start, stop, settings.name, settings.task, settings.stride, other, why=settings.why)
+    return Edit(do, named, settings.start, stop, settings.name, settings.instruction, settings.stride, other, why=settings.why)
 
 
 def _new_name(catalogue: Catalogue, chosen: list[Entry], name: str) -> None:
@@ -106,7 +99,7 @@ def _collect_file(catalogue: Catalogue) -> str:
     if root.is_dir() and catalogue.source.kind == "robomimic HDF5":
         raise DataError(f"gc {root}: found a folder, allowed the .hdf5 file itself; name it")
     new, old = (root.with_name(f".{root.name}.{os.getpid()}.{word}") for word in ("new", "old"))
-    found = convert(catalogue, new, FORMATS[catalogue.source.kind[:10]])
+    found = convert(catalogue, new, _same(catalogue.source.kind))
     if found.faults:
         _remove(new)
         why = "; ".join(f"{fault.name}: {fault.why}" for fault in found.faults)
@@ -117,6 +110,11 @@ def _collect_file(catalogue: Catalogue) -> str:
     _remove(old)
     journal(root).unlink(missing_ok=True)
     return str(found).replace(str(new), str(root))
+
+
+def _same(kind: str) -> str:
+    """The format a dataset of `kind` is written anew in."""
+    return "robomimic" if "robomimic" in kind else "lerobot-v3" if "v3" in kind else "lerobot-v2.1"
 
 
 def _keep_licence(root: Path, new: Path) -> None:

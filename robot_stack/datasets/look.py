@@ -128,7 +128,7 @@ def survey(catalogue: Catalogue, videos: bool, ray: str = "") -> Survey:
     found, task = Survey(), partial(_block, catalogue.root, catalogue.rate_hz, videos)
     blocks = batched(catalogue.entries(), BLOCK)
     answers = parallel_map(task, list(blocks) if ray else blocks, ray)  # type: ignore[arg-type]
-    for part in tqdm(answers, desc=f"reading {catalogue.root.name}", unit=f"{BLOCK} episodes", leave=False):
+    for part in tqdm(answers, desc=f"reading {catalogue.root.name}", unit="block", leave=False):
         found.moments = merged(found.moments, part.moments)
         found.faults += part.faults
         found.episodes, found.rows = found.episodes + part.episodes, found.rows + part.rows
