@@ -27,7 +27,7 @@ from benchmarks.ope_boat import BEHAVIOUR, DECISIONS, ROWERS, Rower, logged, tru
 from robot_stack.replay.ope.estimate import Estimator, Evaluation, estimate
 from robot_stack.replay.ope.ranking import rank_correlation, regret, sharpe_ratio
 
-LOGS, FIRST, EPISODES, TRUE_EPISODES, WIDENED = 12, 2000, 200, 10_000, Evaluation().widen
+LOGS, FIRST, EPISODES, TRUE_EPISODES, WIDENED = 8, 2000, 200, 10_000, Evaluation().widen
 HOW = Evaluation(draws=4, bootstraps=40, widen=1.0)
 NORMALISED = replace(HOW, self_normalised=True)
 VARIANTS = {e.value: (e, HOW) for e in Estimator} | {f"{e.value}-n": (e, NORMALISED) for e in (Estimator.PDIS, Estimator.DR)}
@@ -108,7 +108,7 @@ def main(
     variants: Mapping[str, tuple[Estimator, Evaluation]] = VARIANTS,
     folder: Path = ROOT / "runs" / "ope",
 ) -> Result:
-    """`arguments`: how many logs (12) and the seed of the first; the true values are simulated."""
+    """`arguments`: how many logs (8) and the seed of the first; the true values are simulated."""
     logs, first = [int(x) for x in arguments] + [LOGS, FIRST][len(arguments) :]
     known = [true_value(rower, TRUE_EPISODES) for rower in rowers]
     true = [value for value, _ in known]
