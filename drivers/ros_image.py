@@ -38,7 +38,8 @@ ENCODINGS: dict[str, tuple[int, int | None]] = {
     "yuv422": (2, cv2.COLOR_YUV2RGB_UYVY),
 }
 """Bytes a pixel and the conversion to rgb of each `encoding` of sensor_msgs/image_encodings.hpp that is understood."""
-FIND_S = 2.0
+FIND_S, LIST_S = 5.0, 2.0
+"""How long to wait for the publisher of a topic, and for all there are."""
 _WAKE_S, _POLL_S = 0.1, 0.02
 
 
@@ -115,7 +116,7 @@ def pixels(message: Any, topic: str) -> Pixels:
     return image if conversion is None else np.asarray(cv2.cvtColor(image, conversion), dtype=np.uint8)
 
 
-def image_topics(domain: int = -1, wait_s: float = FIND_S) -> list[str]:
+def image_topics(domain: int = -1, wait_s: float = LIST_S) -> list[str]:
     """The topics in `domain` (-1: ROS_DOMAIN_ID's) that carry pictures and have a publisher."""
     with _looking(domain) as node:
         until = time.monotonic() + wait_s

@@ -39,3 +39,17 @@ def controllers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     process.kill()
     process.wait(timeout=30)
     lease.release()
+
+
+@pytest.fixture(scope="module")
+def ros_domain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A ROS domain of this computer that is nobody else's; skips where there is no ROS 2."""
+    pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
+    from robot_stack.discovery import environment
+    from robot_stack.domain import lease_domain
+
+    lease = lease_domain()
+    added = environment({}, tmp_path_factory.mktemp("dds"), lease.domain)
+    os.environ.update({name: value for name, value in added.items() if name != "ROS_DOMAIN_ID"})
+    yield lease.domain
+    lease.release()

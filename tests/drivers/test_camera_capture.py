@@ -18,7 +18,7 @@ SOON = Retry(MS, 4 * MS)
 
 
 class ScriptedSource:
-    """Gives what the script says, one a call: a stamp is a picture, None a wait, an exception a fault; then nothing more comes."""
+    """Gives what the script says, one a call: a stamp is a picture, None a wait, an exception a fault. Then nothing comes."""
 
     def __init__(self, script: Iterator[int | None | Exception]) -> None:
         self.script, self.closed = script, 0

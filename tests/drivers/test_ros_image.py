@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
 
+from drivers import ros_image
 from drivers.camera_capture import Picture
 from drivers.cameras import open_camera
 from drivers.ros_image import RosImageSource, image_topics
@@ -139,7 +140,8 @@ def seen(camera: Any, kind: type) -> Any:
     raise AssertionError(f"no {kind.__name__} within 60 s")
 
 
-def test_a_topic_nobody_publishes_is_an_error_with_a_next_step(domain: int) -> None:
+def test_a_topic_nobody_publishes_is_an_error_with_a_next_step(domain: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ros_image, "FIND_S", 0.2)
     with pytest.raises(DriverError, match="/nobody: nobody publishes it; start"):
         RosImageSource(CameraDevice("ros", "/nobody", domain=domain))
 
