@@ -1,6 +1,9 @@
 """What every Arm does. A new one joins `OPEN`: a function from the test's `Bench` to the connected arm."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -59,6 +62,22 @@ def ros2_arm(kind: str, bench: Bench) -> Arm:
     return Ros2ControlArm(robot, domain)  # type: ignore[arg-type]
 
 
+def ur_arm(bench: Bench) -> Arm:
+    """A UR controller in another process, through the real `ur_rtde`."""
+    pytest.importorskip("rtde_control", reason="needs the extra `ur`: pip install 'robot_stack[ur]'")
+    from drivers.ur import UrArm
+    from robot_stack.config.robot_file import load_robot
+    from robot_stack.device import UrLink
+
+    host = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}.8"
+    command = [sys.executable, str(DRIVERS / "ur_controller.py"), host]
+    far_end = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    bench.ends.callback(far_end.wait, timeout=30)
+    bench.ends.callback(far_end.kill)
+    assert far_end.stdout is not None and far_end.stdout.readline() == "ready\n"
+    return UrArm(replace(load_robot("so101"), ur=UrLink(host=host)))
+
+
 def absent_port() -> Arm:
     servo_rig()
     from drivers.serial_port import SerialPort
@@ -81,6 +100,7 @@ OPEN: dict[str, Callable[[Bench], Arm]] = {
     "dynamixel": lambda bench: servo_arm("dynamixel", bench),
     "joint_trajectory": lambda bench: ros2_arm("joint_trajectory", bench),
     "forward_command": lambda bench: ros2_arm("forward_command", bench),
+    "ur": ur_arm,
 }
 ABSENT: dict[str, Callable[[], Arm]] = {
     "no_world": lambda: SharedArm("nobody.runs.this"),
@@ -89,8 +109,8 @@ ABSENT: dict[str, Callable[[], Arm]] = {
 }
 
 
-SLOW = ("joint_trajectory", "forward_command")
-"""DDS takes up to 3 s to find its peers, for each test anew; `tests/drivers/test_ros2_control.py` is the quick part."""
+SLOW = ("joint_trajectory", "forward_command", "ur")
+"""DDS takes up to 3 s to find its peers, `ur_rtde` to let go, for each test anew. The quick part: tests/drivers/test_NAME.py."""
 
 
 @pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.slow if kind in SLOW else ()) for kind in OPEN])

@@ -147,13 +147,22 @@ class SimulatedServo:
         return faults if self.table is FEETECH else (0x80 if faults else 0)
 
 
+def _remainder(byte: int) -> int:
+    """Of `byte`, high bit first, by x^16 + x^15 + x^2 + 1."""
+    crc = byte << 8
+    for _ in range(8):
+        crc = (crc << 1 ^ 0x8005 if crc & 0x8000 else crc << 1) & 0xFFFF
+    return crc
+
+
+REMAINDERS = tuple(_remainder(byte) for byte in range(256))
+
+
 def crc16(data: bytes) -> int:
-    """CRC-16, x^16 + x^15 + x^2 + 1, from 0, high bit first."""
+    """CRC-16 of protocol 2.0, from 0."""
     crc = 0
     for byte in data:
-        crc ^= byte << 8
-        for _ in range(8):
-            crc = (crc << 1 ^ 0x8005 if crc & 0x8000 else crc << 1) & 0xFFFF
+        crc = (crc << 8 & 0xFFFF) ^ REMAINDERS[crc >> 8 ^ byte]
     return crc
 
 
