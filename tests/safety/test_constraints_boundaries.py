@@ -8,33 +8,20 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.errors import ConfigError
-from robot_stack.robot import Capsule, Joint, RobotSpec
+from robot_stack.robot import RobotSpec
 from robot_stack.types import Array, Hazards, Reason, Violation
 from safety.constraints import NO_GRIP, Constraints, Scene
 from safety.limits import Box
+from tests.safety.gantry import FINGER, HAND, NOW, RAIL, Wall, X, Z, gantry
 
-SIM = load_robot("sim_arm")
-NOW = 10_000_000_000
 Q = np.array([0.125, 0.25, 0.0])
 """The hand at (0.125, 0, 0.25), the rail 0.5 below z = 0, the finger 0.5 above the hand."""
 
 
-def _slide(name: str, parent: int, axis: tuple[float, float, float]) -> Joint:
-    return Joint(name, parent, (0.0, 0.0, 0.0), axis, -1.0, 1.0, 1.0, 10.0, "prismatic")
-
-
-def _ball(name: str, joint: int, z: float, radius: float) -> Capsule:
-    return Capsule(name, joint, (0.0, 0.0, z), (0.0, 0.0, z), radius)
-
-
-def _gantry(*workspace: tuple[float, float, float, float]) -> RobotSpec:
-    joints = (_slide("x", -1, (1.0, 0.0, 0.0)), _slide("z", 0, (0.0, 0.0, 1.0)), _slide("grip", 1, (0.0, 1.0, 0.0)))
-    capsules = (_ball("rail", 0, -0.5, 0.0625), _ball("hand", 1, 0.0, 0.0625), _ball("finger", 2, 0.5, 0.03125))
-    given = {"joints": joints, "capsules": capsules, "cameras": (), "q_home": (0.0,) * 3, "may_touch": ()}
-    return replace(SIM, tip_joint=1, tip=(0.0, 0.0, 0.0), workspace=workspace, **given)
+def _gantry(*walls: Wall) -> RobotSpec:
+    return gantry(*walls, links=(RAIL, HAND, FINGER))
 
 
 SETTINGS = replace(SafetySettings(), keep_out_margin=0.0, self_collision_margin=0.0)
@@ -95,7 +82,7 @@ def test_a_sphere_seen_some_time_ago_may_have_come_nearer(age_ns: int, margin: f
 
 
 def test_the_first_wall_the_way_leads_through_is_named_with_how_deep() -> None:
-    path = Q + np.array([0.0, 0.25, 0.75])[:, None] * -np.eye(3)[0]
+    path = Q + np.array([0.0, 0.25, 0.75])[:, None] * -X
     scene = _at(_gantry(FIVE_LEFT), path=path)
     assert scene.room.row == 0 and scene.leads == (Violation(Reason.AHEAD, pytest.approx(0.125, abs=2e-6), 0),)
     assert scene.room.length == pytest.approx(0.0625, abs=1e-6)
@@ -104,11 +91,11 @@ def test_the_first_wall_the_way_leads_through_is_named_with_how_deep() -> None:
 
 
 def test_a_link_and_a_sphere_the_way_leads_into_are_named_by_the_link() -> None:
-    path = Q + np.array([0.0, 0.4375])[:, None] * np.eye(3)[0]
+    path = Q + np.array([0.0, 0.4375])[:, None] * X
     for spheres in (_sphere(0.625), _sphere(0.875, 0.625)):
         scene = _at(_gantry(FIVE_LEFT), spheres, path)
         assert scene.leads == (Violation(Reason.AHEAD, pytest.approx(0.0625, abs=2e-6), 1),)
-    up = Q + np.array([0.0, -1.25])[:, None] * np.eye(3)[1]
+    up = Q + np.array([0.0, -1.25])[:, None] * Z
     assert _at(_gantry(FIVE_LEFT), path=up).leads == (Violation(Reason.AHEAD, pytest.approx(0.09375, abs=2e-6), 2),)
 
 
