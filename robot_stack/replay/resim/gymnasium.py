@@ -52,7 +52,7 @@ def layout_of(environment: str, world: GymWorld, demonstrations: DemonstrationFi
         hand = {name: i for i, name in enumerate(world.joint_names[1:-2])}
         door = {"latch": 27, "door_hinge": 28}
         return Layout(("state",), hand | door, {"palm": 29, "handle": 32}, "door_hinge", 1.35, settable=True)
-    if _is_robosuite(demonstrations):
+    if demonstrations.env_type == ROBOSUITE:
         columns = world.columns
         ends = dict(zip(columns, np.cumsum([0, *columns.values()]).tolist(), strict=False))
         joints = {f"joint {i + 1}": i for i in range(columns["robot0_joint_pos"])}
@@ -62,15 +62,10 @@ def layout_of(environment: str, world: GymWorld, demonstrations: DemonstrationFi
     return Layout((key,), {f"observation {i}": i for i in range(first[key].shape[1])}, {})
 
 
-def _is_robosuite(demonstrations: DemonstrationFile) -> bool:
-    """As robomimic numbers environments; only robosuite's demonstrations hold their model."""
-    return demonstrations.env_type == ROBOSUITE
-
-
 def world_of(demonstrations: DemonstrationFile, render: bool = False) -> GymWorld:
     """The world the demonstrations were recorded in, as today's packages have it. Raises ConfigError when there is none."""
     plugin = "gymnasium_robotics" if "robotics" in demonstrations.env_type else ""
-    plugin = "robosuite" if _is_robosuite(demonstrations) else plugin
+    plugin = "robosuite" if demonstrations.env_type == ROBOSUITE else plugin
     return GymWorld(demonstrations.environment, plugin, render, **demonstrations.options)
 
 
