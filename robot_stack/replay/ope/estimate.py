@@ -61,8 +61,10 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """`value` of the policy (units of the reward) and its interval at `level`, `widened` times the bootstrap's; `episodes` logged, and
-    how many on-policy ones the weights are worth at the worst decision (`effective_episodes`; NaN for FQE, without weights)."""
+    """`value` of the policy (units of the reward), its interval at `level`, `widened` times the bootstrap's; `episodes` logged.
+
+    `effective_episodes`: how many on-policy ones the weights are worth at the worst decision (NaN for FQE, which has none).
+    """
 
     value: float
     low: float
