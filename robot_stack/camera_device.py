@@ -5,7 +5,7 @@ from typing import Literal
 
 from robot_stack.errors import ConfigError
 
-ONLY = {"fourcc": ("v4l2",), "exposure_s": ("v4l2",), "loop": ("video",), "speed": ("video",), "domain": ("ros",)}
+ONLY = {"fourcc": ("v4l2",), "exposure_s": ("v4l2", "realsense"), "loop": ("video",), "speed": ("video",), "domain": ("ros",)}
 """Settings that mean something to some kinds of camera alone."""
 
 
