@@ -102,35 +102,19 @@ class Violation:
 def lock(value: Any, shape: tuple[int | None, ...], name: str) -> Array:
     """A read-only float64 array whose shape matches (None = any length). Raises ContractError, naming `name`."""
     array: Array = np.asarray(value, dtype=np.float64)
-    if not _fits(array.shape, shape):
+    if array.ndim != len(shape) or [n for n, want in zip(array.shape, shape, strict=True) if want not in (None, n)]:
         allowed = tuple("any" if n is None else n for n in shape)
         raise ContractError(f"{name}: found shape {array.shape}, allowed {allowed}")
     if array.flags.writeable:
-        if type(value) is not list:  # of a list `asarray` has made a new one
-            array = array.copy()
+        array = array if type(value) is list else array.copy()  # of a list `asarray` has made a new one
         array.setflags(write=False)
     return array
 
 
-def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
-    """Plain loops here and below: a tick makes a dozen of these arrays."""
-    if len(found) != len(shape):
-        return False
-    for have, want in zip(found, shape, strict=True):
-        if want is not None and have != want:
-            return False
-    return True
-
-
 def _lock_field(owner: object, name: str, shape: tuple[int | None, ...]) -> None:
     value = getattr(owner, name)
-    if value is None or (type(value) is np.ndarray and _ready(value) and _fits(value.shape, shape)):
-        return
-    object.__setattr__(owner, name, lock(value, shape, f"{type(owner).__name__}.{name}"))
-
-
-def _ready(array: Array) -> bool:
-    return array.dtype == np.float64 and not array.flags.writeable
+    if value is not None:
+        object.__setattr__(owner, name, lock(value, shape, f"{type(owner).__name__}.{name}"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
