@@ -39,9 +39,9 @@ TESTS = {
     "qp": ("qp_boundaries", "qp"),
     "keep_out": ("keep_out_boundaries", "keep_out"),
     "look_ahead": ("look_ahead",),
-    "constraints": ("constraints_boundaries", "filter", "grades"),
+    "constraints": ("constraints_boundaries",),
     "giving_way": ("giving_way_boundaries",),
-    "filter": ("filter", "grades", "adversarial"),
+    "filter": ("filter_limits", "filter_boundaries", "filter"),
     "layer": ("layer",),
 }
 """The tests of each file of safety/, quick ones first; those that do not exist are left out."""

@@ -55,7 +55,7 @@ def _found(verdict: SafetyVerdict) -> list[tuple[Reason, float, int]]:
 
 
 DISARMED, STOPPED = Violation(Reason.DISARMED), Violation(Reason.STOPPED)
-NAN, HAND_MOVED = np.array([0.0, np.nan, 0.0]), Violation(Reason.TRACKING, 0.3)
+NAN = np.array([0.0, np.nan, 0.0])
 OLD = JointState(NOW - 50_000_001, Q, REST)
 UNKNOWN = Hazards(NOW, [[np.nan, 0.0, 0.0]], [0.05], [0.0], [0.0])
 
@@ -68,11 +68,14 @@ UNKNOWN = Hazards(NOW, [[np.nan, 0.0, 0.0]], [0.05], [0.0], [0.0])
         (None, {"mode": Mode.STOP, "fallback_ns": None}, STOPPED),
         (JointCommand(NOW, Q, X), {"mode": Mode.FALLBACK, "fallback_ns": NOW - 100_000_001}, Violation(Reason.FALLBACK_SILENT)),
         (JointCommand(NOW, Q, X), {"joints": OLD}, Violation(Reason.JOINTS_STALE)),
+        (JointCommand(NOW, Q, X), {"joints": None}, Violation(Reason.JOINTS_STALE)),
         (None, {}, Violation(Reason.NO_COMMAND)),
         (None, {"off": 0.01 * X}, Violation(Reason.NO_COMMAND)),
         (JointCommand(NOW, np.zeros(5)), {}, Violation(Reason.CHUNK_JOINTS, 2.0)),
         (JointCommand(NOW, np.zeros(2)), {}, Violation(Reason.CHUNK_JOINTS, -1.0)),
         (JointCommand(NOW, NAN), {}, Violation(Reason.NOT_FINITE)),
+        (JointCommand(NOW, NAN), {"off": 0.2 * X}, Violation(Reason.NOT_FINITE)),  # before anything that would move it
+        (JointCommand(NOW, Q, NAN), {"off": 0.2 * X}, Violation(Reason.NOT_FINITE)),
         (JointCommand(NOW, NAN, REST), {}, Violation(Reason.NOT_FINITE)),
         (JointCommand(NOW, Q, NAN), {}, Violation(Reason.NOT_FINITE)),
         (JointCommand(NOW, Q, X), {"hazards": UNKNOWN}, Violation(Reason.HAZARDS_STALE)),
@@ -164,10 +167,14 @@ def test_beside_a_strained_joint_the_others_do_as_wished(sign: float) -> None:
         assert verdict.violations == (Violation(Reason.TORQUE, 0.25, 0),)
 
 
-def test_two_strained_joints_are_both_named() -> None:
+def test_every_strained_joint_is_named() -> None:
     verdict = _check(REST, _state(tau=np.array([-0.75, 1.5, 9.0])))
     assert verdict.decision is Decision.LIMIT
     assert verdict.violations == (Violation(Reason.TORQUE, 0.25, 0), Violation(Reason.TORQUE, 1.0, 1))
+    spec = gantry()
+    weak = Filter(replace(spec, joints=tuple(replace(joint, tau_max=0.5) for joint in spec.joints)), SETTINGS)
+    all_of_them = _check(REST, _state(tau=np.full(3, 0.75)), weak)
+    assert all_of_them.violations == tuple(Violation(Reason.TORQUE, 0.25, i) for i in range(3))
 
 
 def test_a_wish_is_taken_inside_the_position_limits_and_followed_at_the_tracking_gain() -> None:

@@ -95,6 +95,8 @@ def _motion(v: Array, stop_upper: Array, stop_lower: Array) -> Motion:
         ([0.0, 0.0, 0.0], [0.25, 0.15, 0.0], [(Reason.ACCELERATION, 5.0, 1)]),
         ([1.25, 0.0, 0.0], [0.25, 0.0, 0.15], [(Reason.POSITION, 0.25, 0), (Reason.ACCELERATION, 5.0, 2)]),
         ([0.0, 0.0, 0.0], [0.05, 0.0, 0.0], [(Reason.ACCELERATION, 5.0, 0)]),
+        ([0.0, 0.0, 0.0], [0.05, 0.15, 0.15], [(Reason.ACCELERATION, 5.0, i) for i in range(3)]),
+        ([1.25, 1.25, 1.25], [0.2, 0.0, 0.0], [(Reason.POSITION, 0.25, i) for i in range(3)]),
     ],
 )
 def test_bounds_are_broken_by_so_many_metres_or_metres_a_second_squared(sign: float, goal, u, found) -> None:

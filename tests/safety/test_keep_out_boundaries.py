@@ -1,35 +1,27 @@
 """Distances and rows by hand: two links that slide freely through space, and spheres beside them."""
 
-from dataclasses import replace
+from math import nextafter
 
 import numpy as np
 import pytest
 
-from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.kinematics import Kinematics
-from robot_stack.robot import Capsule, Joint, RobotSpec
-from robot_stack.types import Array, Hazards, Reason
+from robot_stack.robot import Capsule, RobotSpec
+from robot_stack.types import Hazards, Reason
 from safety.keep_out import Gaps, Links, _towards, coming, coming_one
+from tests.safety.gantry import Point, robot, slide
 
-SIM = load_robot("sim_arm")
 SETTINGS = SafetySettings()
 NONE = Hazards(0, np.zeros((0, 3)), np.zeros(0), np.zeros(0), np.zeros(0))
-Point = tuple[float, float, float]
 Segment = tuple[Point, Point]
 ALONG_X: Segment = ((0.0, 0.0, 0.0), (2.0, 0.0, 0.0))
 
 
-def _slide(name: str, axis: Point) -> Joint:
-    return Joint(name, -1, (0.0, 0.0, 0.0), axis, -9.0, 9.0, 1.0, 10.0, "prismatic")
-
-
 def _robot(*segments: Segment) -> RobotSpec:
     """Link i is `segments[i]` with a radius of (i + 1) / 8 on a joint of its own that slides it along z."""
-    joints = tuple(_slide(str(i), (0.0, 0.0, 1.0)) for i in range(len(segments)))
-    capsules = tuple(Capsule(str(i), i, a, b, (i + 1) / 8) for i, (a, b) in enumerate(segments))
-    given = {"joints": joints, "capsules": capsules, "cameras": (), "q_home": (0.0,) * len(joints), "may_touch": ()}
-    return replace(SIM, tip_joint=0, tip=(0.0, 0.0, 0.0), **given)
+    joints = tuple(slide(str(i), -1, (0.0, 0.0, 1.0)) for i in range(len(segments)))
+    return robot(joints, tuple(Capsule(str(i), i, a, b, (i + 1) / 8) for i, (a, b) in enumerate(segments)))
 
 
 def _found(spec: RobotSpec, hazards: Hazards = NONE, age_s: float = 0.0) -> tuple[Gaps, float, int]:
@@ -127,16 +119,11 @@ def test_the_retreat_falls_from_all_of_the_speed_to_nothing_over_the_reach(h, sp
 
 
 def test_a_gap_without_a_length_points_up() -> None:
-    def unit(x: float) -> list[float]:
-        direction: Array = _towards(np.array([[x, 0.0, 0.0]]), np.array([abs(x)]))
-        return [float(v) for v in direction[0]]
-
-    for x in (0.0, 0.5e-9, np.nextafter(1e-9, 0.0)):
-        assert unit(x) == [0.0, 0.0, 1.0]
-    for x in (1e-9, 1.5e-9, 3.0):
-        assert unit(x) == [1.0, 0.0, 0.0] and unit(-x) == [-1.0, 0.0, 0.0]
-    both = _towards(np.array([[0.0, 0.0, 0.0], [0.0, -2.0, 0.0]]), np.array([0.0, 2.0]))
-    np.testing.assert_array_equal(both, [[0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+    for x, n in ((0.0, 0.0), (0.5e-9, 0.0), (nextafter(1e-9, 0.0), 0.0), (1e-9, 1.0), (1.5e-9, 1.0), (-1.5e-9, -1.0), (3.0, 1.0)):
+        direction = [n, 0.0, 1.0 - abs(n)]
+        for gap, units in (([[x, 0.0, 0.0]], [direction]), ([[x, 0.0, 0.0], [0.0, 0.0, 0.0]], [direction, [0.0, 0.0, 1.0]])):
+            found = _towards(np.array(gap), np.linalg.norm(gap, axis=1))
+            np.testing.assert_array_equal(found, units)
 
 
 def test_a_sphere_at_the_centre_of_the_only_link_pushes_it_up() -> None:
