@@ -1,8 +1,8 @@
 """Processor seconds and MiB of memory that listing, summing up and statistics of a dataset take, as it grows to 10 M rows.
 
-Generated LeRobot v3 datasets of 7 joints, 100 rows an episode, EPISODES episodes; each look is a process of its own, so its memory
-is its own. The figure is the processor time per thousand episodes at each size: constant time is a slope of one. `memory_slope`
-is what the memory of a process grows by for each further thousand episodes, from the smallest to the largest.
+Generated LeRobot v3 datasets of 7 joints, 100 rows an episode, EPISODES episodes; each look is a process of its own, so its
+memory is its own. The figure is the processor time per thousand episodes at each size: linear time is a slope of one.
+`memory_slope` is what the memory of a process grows by for each further thousand episodes, from the smallest to the largest.
 """
 
 import json

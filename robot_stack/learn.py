@@ -58,17 +58,18 @@ def bundle_of(checkpoint: Path, episodes: Sequence[Episode], taco: TacoSettings 
 def load_episodes(folder: Path, rate_hz: float, size: tuple[int, int] | None, last: int = 0) -> list[Episode]:
     """The episodes of a LeRobot dataset (pictures at `size`, rows x columns) or of a folder of episode logs (at `rate_hz`).
 
-    `last` > 0: that many of the last ones only. Raises DataError when `folder` is neither.
+    Of an edited dataset those that `robot-stack data ls` shows. `last` > 0: that many of the last ones only. Raises DataError
+    when `folder` is neither.
     """
-    if (folder / "meta" / "info.json").is_file():
+    if (folder / "meta" / "info.json").is_file() or (folder / "edits.jsonl").is_file():
         from robot_stack.data.lerobot import read_lerobot
 
         height, width = size or (None, None)
-        return read_lerobot(folder, height=height, width=width, cache=PICTURES)[-last:]
+        return read_lerobot(folder, height=height, width=width, cache=PICTURES, rate_hz=rate_hz)[-last:]
     logs = log_folders(folder)
     if not logs:
         raise DataError(
-            f"dataset: found neither meta/info.json nor an episode log in {folder}, allowed a LeRobot v2.1 dataset "
+            f"dataset: found neither meta/info.json nor an episode log in {folder}, allowed a LeRobot dataset "
             "or a folder of logs that robot-stack record wrote"
         )
     return [_episode(path, rate_hz) for path in logs[-last:]]

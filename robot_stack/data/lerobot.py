@@ -1,4 +1,4 @@
-"""Read LeRobotDataset folders (v2.0, v2.1 and v3.0) as Episodes: what training, replay and statistics take.
+"""Datasets as Episodes, what training and replay take: LeRobot v2.0, v2.1 and v3.0, and any other the catalogue knows.
 
 Each video is decoded once, from its first frame to its last, and resized while decoding. Edits of the dataset are applied.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from robot_stack.data.catalogue import Catalogue
+from robot_stack.data.catalogue import RATE_HZ, Catalogue
 from robot_stack.data.episode import Episode
 from robot_stack.data.recording import ACTION, STATE, TIMESTAMP, Clip, Entry, Pictures, Recording
 from robot_stack.data.video import Size, decode_video
@@ -26,13 +26,15 @@ def read_lerobot(
     height: int | None = None,
     width: int | None = None,
     cache: Path | None = None,
+    rate_hz: float = RATE_HZ,
 ) -> list[Episode]:
     """The `episodes` (None: all) of the dataset folder `path`, their pictures resized to `height` x `width` (None: as they are).
 
-    `cache`: a folder for decoded pictures, keyed by the bytes they came from and their size. Needs pyarrow, and av for
-    videos (extra `train`). Raises DataError, naming the file, for what is missing, damaged or of another version.
+    `cache`: a folder for decoded pictures, keyed by the bytes they came from and their size; `rate_hz`: of
+    edited logs. Needs pyarrow, and av for videos (extra `train`). Raises DataError, naming the file, for what is missing,
+    damaged or of another version.
     """
-    catalogue = Catalogue.open(Path(path))
+    catalogue = Catalogue.open(Path(path), rate_hz)
     entries = list(catalogue.entries())
     wanted = range(len(entries)) if episodes is None else episodes
     if outside := [i for i in wanted if not 0 <= i < len(entries)]:

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from mcap.records import Channel, Chunk, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
@@ -55,52 +55,66 @@ def repair(path: Path, out: Path) -> Repair:
     try:
         out.mkdir(parents=True)
         with (out / f"{out.name}_0.mcap").open("wb") as stream:
-            types, span = _copy(files, Writer(stream, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD), found)
+            writer = Writer(stream, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
+            writer.start(profile="ros2", library="robot_stack")
+            copy = _Copy(writer, found)
+            for file in files:
+                copy.take(file)
+            writer.finish()  # type: ignore[no-untyped-call]
         if not found.messages:
             raise DataError(f"repair {path}: found no whole message; {'; '.join(found.lost)}")
-        write_metadata(out, f"{out.name}_0.mcap", span, {topic: (types[topic], n) for topic, n in found.messages.items()})
+        counted = {topic: (copy.types[topic], count) for topic, count in found.messages.items()}
+        write_metadata(out, f"{out.name}_0.mcap", copy.span, counted)
     except (OSError, DataError) as error:
         for file in out.glob("*"):
             file.unlink()
         out.rmdir()
-        raise (
-            error if isinstance(error, DataError) else DataError(f"repair {out}: {error.strerror}; {path} is as it was")
-        ) from error
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"repair {out}: {error.strerror}; {path} is as it was") from error
     return found
 
 
-def _copy(files: list[Path], writer: Writer, found: Repair) -> tuple[dict[str, str], list[int]]:
-    writer.start(profile="ros2", library="robot_stack")
-    types, span = {}, [2**63 - 1, 0]
-    schemas: dict[Any, int] = {}
-    channels: dict[str, int] = {}
-    for file in files:
-        ours: dict[int, Any] = {}
+class _Copy:
+    """Takes records of several files into one; each file numbers its schemas and channels by itself."""
+
+    def __init__(self, writer: Writer, found: Repair) -> None:
+        self._writer, self._found = writer, found
+        self._schemas: dict[str, int] = {}
+        self._channels: dict[str, int] = {}
+        self.types: dict[str, str] = {}
+        self.span = [2**63 - 1, 0]
+
+    def take(self, file: Path) -> None:
+        """All records of `file` that can be read."""
+        schemas: dict[int, Schema] = {}
+        channels: dict[int, Channel] = {}
         for record in _records(file):
-            if isinstance(record, str):
-                found.lost.append(f"{file.name}: {record}")
-            elif isinstance(record, Metadata):
-                writer.add_metadata(record.name, record.metadata)
-            elif isinstance(record, Schema):
-                ours[-record.id] = record
-            elif isinstance(record, Channel):
-                ours[record.id] = record
-                schema = ours.get(-record.schema_id)
-                types[record.topic] = schema.name if schema else "unknown"
-            elif record.channel_id in ours:
-                channel, schema = ours[record.channel_id], ours.get(-ours[record.channel_id].schema_id)
-                if channel.topic not in channels:
-                    known = schemas.get(types[channel.topic])
-                    if known is None and schema is not None:
-                        known = schemas[schema.name] = writer.register_schema(schema.name, schema.encoding, schema.data)
-                    encoding, about = channel.message_encoding, channel.metadata
-                    channels[channel.topic] = writer.register_channel(channel.topic, encoding, known or 0, about)
-                times = {"log_time": record.log_time, "publish_time": record.publish_time, "sequence": record.sequence}
-                writer.add_message(channels[channel.topic], data=record.data, **times)
-                found.messages[channel.topic] += 1
-                span = [min(span[0], record.log_time), max(span[1], record.log_time)]
-    writer.finish()  # type: ignore[no-untyped-call]
-    return types, span
+            match record:
+                case str():
+                    self._found.lost.append(f"{file.name}: {record}")
+                case Metadata():
+                    self._writer.add_metadata(record.name, record.metadata)
+                case Schema():
+                    schemas[record.id] = record
+                case Channel():
+                    channels[record.id] = record
+                case Message() if record.channel_id in channels:
+                    channel = channels[record.channel_id]
+                    self._add(record, channel, schemas.get(channel.schema_id))
+
+    def _add(self, message: Message, channel: Channel, schema: Schema | None) -> None:
+        topic = channel.topic
+        if topic not in self._channels:
+            self.types[topic] = schema.name if schema else "unknown"
+            if schema and schema.name not in self._schemas:
+                self._schemas[schema.name] = self._writer.register_schema(schema.name, schema.encoding, schema.data)
+            number = self._schemas[schema.name] if schema else 0
+            self._channels[topic] = self._writer.register_channel(topic, channel.message_encoding, number, channel.metadata)
+        times = {"log_time": message.log_time, "publish_time": message.publish_time, "sequence": message.sequence}
+        self._writer.add_message(self._channels[topic], data=message.data, **times)
+        self._found.messages[topic] += 1
+        self.span = [min(self.span[0], message.log_time), max(self.span[1], message.log_time)]
 
 
 def _records(file: Path) -> Records:

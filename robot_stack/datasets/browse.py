@@ -27,7 +27,7 @@ from robot_stack.types import Array, Image
 THUMBNAIL_WIDTH, POINTS, LABELS = 160, 120, 8
 """Pixels; points of a joint's line; the most values a column of labels has."""
 
-PALETTE = ("#e4e9ee", "#2f6fde", "#0f9d8a", "#e0930f", "#a35ed0", "#d13b3b", "#6b7885", "#8a6d3b")
+PALETTE = ("#a3adb8", "#2f6fde", "#0f9d8a", "#e0930f", "#a35ed0", "#d13b3b", "#6b7885", "#8a6d3b")
 NAMED = {"mode": [mode.value for mode in MODES], "decision": [decision.value for decision in DECISIONS]}
 COLOURS = {"mode": plots.MODE_COLOURS, "decision": plots.DECISION_COLOURS}
 
@@ -168,7 +168,7 @@ def _tracks(found: Recording) -> Iterator[str]:
         if distinct.size <= LABELS and np.array_equal(distinct, np.round(distinct)):
             words = [_label(name, value) for value in distinct]
             colours = COLOURS.get(name) or dict(zip(words, PALETTE, strict=False))
-            yield plots.timeline(_spans(found, name, numbers), seconds, colours, name, named=True)
+            yield plots.timeline(_spans(found, name, numbers), seconds, colours, name, named=name != "decision")
         else:
             yield plots.curve(found.times_s(), numbers, seconds, name)
     if drawn:
