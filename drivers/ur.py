@@ -1,9 +1,11 @@
 """A Universal Robots arm (CB3, e-series) by RTDE, through `ur_rtde`: servoJ each tick, with the controller's own watchdog.
 
 The controller's safety is above ours: a protective or emergency stop is said by every `read` and is cleared on the pendant alone.
+A servoJ writes the register that the watchdog looks at; `kickWatchdog` is not used, as it waits for an answer.
 Times, angles and speeds are RTDE's: s, rad, rad/s.
 """
 
+import ctypes
 import time
 
 import numpy as np
@@ -66,25 +68,34 @@ class UrArm:
         return JointState(self._new_ns, np.array(self._receive.getActualQ()), np.array(self._receive.getActualQd()))
 
     def send(self, command: SafeCommand) -> None:
-        """One servoJ, and the watchdog is fed. Raises DriverError when non-finite, of the wrong length, or the arm is stopped."""
+        """One servoJ, which feeds the watchdog. Raises DriverError when non-finite, of the wrong length, or the arm is stopped."""
         if command.q.shape != (JOINTS,):
             raise DriverError(f"ur: found a command for {command.q.shape[0]} joints, allowed {self.joint_names}")
         if not np.isfinite(command.q).all() or (command.qd is not None and not np.isfinite(command.qd).all()):
             raise DriverError(f"ur: found non-finite q={command.q} qd={command.qd}, allowed finite only")
         self.read()
-        self._control.kickWatchdog()
         if not self._control.servoJ(command.q.tolist(), 0.0, 0.0, self._dt, self._link.lookahead_s, self._link.gain):
             raise DriverError(f"ur {self._link.host}: refused a servoJ; its program has ended, restart arm_node")
 
     def close(self) -> None:
-        """The arm brakes and holds; closing twice is allowed."""
+        """The arm brakes and holds; closing twice is allowed.
+
+        One that is silent or stopped stands still already, and `ur_rtde` would wait for its answer for ever, holding the
+        interpreter's lock, in its destructors too: its objects are then left alone.
+        """
         if not self._open:
             return
+        try:
+            self.read()
+        except DriverError:
+            for left in (self._control, self._receive):
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(left))
+        else:
+            self._control.servoStop(_HOLD_RAD_S2)
+            self._control.stopScript()
+            self._control.disconnect()
+            self._receive.disconnect()
         self._open = False
-        self._control.servoStop(_HOLD_RAD_S2)
-        self._control.stopScript()
-        self._control.disconnect()
-        self._receive.disconnect()
 
 
 def stopped_by(bits: int) -> list[str]:
