@@ -39,7 +39,7 @@ PAYLOAD, YUV420, TABLES_FOLLOW = 1400, 1, 255
 
 
 class LoopbackCamera:
-    """A camera at `url`, serving pictures from the start to `close`, to any number of clients; `sent_ns`: when it sent the newest."""
+    """A camera at `url`, that serves any number of clients from the start to `close`. `sent_ns`: when it sent the newest picture."""
 
     def __init__(self, kind: str, width: int = 640, height: int = 480, rate_hz: float = 30.0, port: int = 0) -> None:
         self.sent_ns = 0
@@ -84,7 +84,7 @@ class LoopbackCamera:
         """Pictures of now, at the rate; none while `running` is cleared."""
         width, height = self._size
         noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
-        picture = np.ascontiguousarray(cv2.GaussianBlur(noise, (0, 0), 4)) * 4
+        picture = np.asarray(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 4), noise, 0, 255, cv2.NORM_MINMAX))
         due = time.monotonic()
         while True:
             self.running.wait()

@@ -15,6 +15,7 @@ from robot_stack.camera_device import CameraDevice
 from robot_stack.config.commands import FindCamerasCommand
 from robot_stack.discovery import RANGE
 from robot_stack.errors import DriverError
+from robot_stack.interfaces import Camera
 from robot_stack.robot import CameraSpec
 from robot_stack.types import CameraFrame
 
@@ -56,22 +57,33 @@ def main(settings: FindCamerasCommand) -> int:
 
 def look(device: CameraDevice, settings: FindCamerasCommand, picture: Path) -> FoundCamera:
     """Watch `device` for `LOOK_S` and save its last picture. Raises DriverError when it shows none."""
-    spec = CameraSpec(
-        device.kind, -1, (0.0, 0.0, 0.0), (0.0, 0.0, 1.0), 1.0, settings.width, settings.height, 30.0, device=device
-    )
+    width, height = settings.width, settings.height
+    spec = CameraSpec(device.kind, -1, (0.0, 0.0, 0.0), (0.0, 0.0, 1.0), 1.0, width, height, 30.0, device=device)
     with closing(open_camera(spec)) as camera:
-        frames, ages, until = list[CameraFrame](), list[float](), time.monotonic() + LOOK_S
-        while time.monotonic() < until or not frames:
-            if (frame := camera.read()) is not None:
-                ages.append((time.monotonic_ns() - frame.t_ns) / 1e9)
-                frames = [*frames[:1], frame]
-            time.sleep(_POLL_S)
+        frames, ages = _watched(camera)
     picture.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(picture), cv2.cvtColor(frames[-1].rgb, cv2.COLOR_RGB2BGR))
     span_s = (frames[-1].t_ns - frames[0].t_ns) / 1e9
     height, width, _ = frames[-1].rgb.shape
     rate_hz = (len(ages) - 1) / span_s if span_s > 0.0 else 0.0
     return FoundCamera(device, width, height, rate_hz, sorted(ages)[len(ages) // 2], picture)
+
+
+def _watched(camera: Camera) -> tuple[list[CameraFrame], list[float]]:
+    """The first and the last frame within `LOOK_S`, and how old each was when read, s. Raises DriverError when there was none."""
+    frames, ages, until = list[CameraFrame](), list[float](), time.monotonic() + LOOK_S
+    while time.monotonic() < until or not frames:
+        try:
+            frame = camera.read()
+        except DriverError:
+            if frames:
+                break
+            raise
+        if frame is not None:
+            ages.append((time.monotonic_ns() - frame.t_ns) / 1e9)
+            frames = [*frames[:1], frame]
+        time.sleep(_POLL_S)
+    return frames, ages
 
 
 def told(found: FoundCamera) -> str:

@@ -1,5 +1,6 @@
 """camera_node, as a process, with a network camera that goes away: it lives, says so once, and publishes again."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -14,10 +15,11 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
 
+import numpy as np
 import rclpy
 import yaml
 
-from benchmarks.loopback_cameras import LoopbackCamera, stamp_in
+from benchmarks.loopback_cameras import LoopbackCamera, stamp_in, stamped
 from robot_stack import build
 from robot_stack.camera_device import CameraDevice
 from robot_stack.config.robot_file import FOLDER
@@ -28,6 +30,11 @@ from robot_stack.graph import frames_topic
 from robot_stack.nodes.messages import message_class
 from robot_stack.nodes.qos import newest
 
+_spec = importlib.util.spec_from_file_location("image_publisher", Path(__file__).parents[1] / "drivers" / "image_publisher.py")
+assert _spec is not None and _spec.loader is not None
+_publisher = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_publisher)
+
 WAIT_S = 60.0
 
 
@@ -35,7 +42,9 @@ WAIT_S = 60.0
 def ros(tmp_path: Path) -> Iterator[dict[str, str]]:
     """What a process of an own domain needs in its environment."""
     lease = lease_domain()
-    yield {**os.environ, **environment({}, tmp_path, lease.domain)}
+    added = environment({}, tmp_path, lease.domain)
+    os.environ.update({name: value for name, value in added.items() if name != "ROS_DOMAIN_ID"})
+    yield {**os.environ, **added}
     lease.release()
 
 
@@ -108,6 +117,15 @@ def test_a_camera_that_goes_and_comes_back_never_ends_its_node(tmp_path: Path, r
     assert said.count("the camera hung up") == 1
     assert said.count("cannot be opened") == 1, "once, however often it was tried"
     assert said.count("camera scene: well again, after") == 1
+
+
+def test_a_foreign_camera_of_another_domain_is_heard_in_the_graphs(tmp_path: Path, ros: dict[str, str]) -> None:
+    lease, picture = lease_domain(), stamped(np.zeros((120, 160, 3), np.uint8), 1)
+    foreign = _publisher.ImagePublisher("/foreign/image", lease.domain).start(picture)
+    with closing(foreign), closing(Ear(int(ros["ROS_DOMAIN_ID"]))) as ear:
+        with camera_node(tmp_path, ros, CameraDevice("ros", "/foreign/image", domain=lease.domain)):
+            assert ear.hear_after(0), (tmp_path / "said").read_text()
+    lease.release()
 
 
 def test_a_camera_of_another_size_is_said_and_nothing_of_it_is_published(tmp_path: Path, ros: dict[str, str]) -> None:
