@@ -26,6 +26,7 @@ class Mode(Enum):
     TELEOP = "teleop"
     FALLBACK = "fallback"
     STOP = "stop"
+    __hash__ = object.__hash__  # as in Reason
 
 
 ARMED = frozenset({Mode.POLICY, Mode.TELEOP})
@@ -88,6 +89,7 @@ class Reason(Enum):
     NOT_READY = "not_ready"
     DISARMED = "disarmed"
     STOPPED = "stopped"
+    __hash__ = object.__hash__  # Enum's own is Python code: an eighth of the time of a tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,7 @@ def lock(value: Any, shape: tuple[int | None, ...], name: str) -> Array:
     """A read-only float64 array whose shape matches (None = any length). Raises ContractError, naming `name`."""
     array: Array = np.asarray(value, dtype=np.float64)
     if array.ndim != len(shape) or [n for n, want in zip(array.shape, shape, strict=True) if want not in (None, n)]:
-        allowed = tuple("any" if n is None else n for n in shape)
-        raise ContractError(f"{name}: found shape {array.shape}, allowed {allowed}")
+        raise ContractError(f"{name}: found shape {array.shape}, allowed {tuple('any' if n is None else n for n in shape)}")
     if array.flags.writeable:
         array = array if type(value) is list else array.copy()  # of a list `asarray` has made a new one
         array.setflags(write=False)
