@@ -2,7 +2,7 @@
 
 Unit: milliseconds from when the server (another process) begins to compress a picture until `read` gives it, looked for as often
 as camera_node does. `extra`: how much later than that the picture is stamped, ms; the share of one core that this process needs;
-pictures missed; and, s, how long it takes after a dropped connection, and after a second's absence, until a new picture is there.
+pictures a second; and, s, how long it takes after a dropped connection, and after a second's absence, until a new picture is there.
 """
 
 import subprocess
@@ -64,8 +64,7 @@ def watched(kind: str) -> tuple[list[float], dict[str, object]]:
         share = (time.process_time() - worked) / (time.monotonic() - begun)
     server.stdin.close()
     server.wait()
-    missed = 1.0 - len(ages) / (SECONDS * RATE_HZ)
-    return ages, {"stamp_after_sending": summary(lags), "core_share": share, "missed_share": missed}
+    return ages, {"stamp_after_sending": summary(lags), "core_share": share, "rate_hz": len(ages) / SECONDS}
 
 
 def reconnected(kind: str, away_s: float) -> list[float]:

@@ -39,7 +39,7 @@ PAYLOAD, YUV420, TABLES_FOLLOW = 1400, 1, 255
 
 
 class LoopbackCamera:
-    """A camera at `url`, that serves any number of clients from the start to `close`. `sent_ns`: when it sent the newest picture."""
+    """A camera at `url`, for any number of clients, from the start to `close`. `sent_ns`: when it sent the newest picture."""
 
     def __init__(self, kind: str, width: int = 640, height: int = 480, rate_hz: float = 30.0, port: int = 0) -> None:
         self.sent_ns = 0
