@@ -41,7 +41,7 @@ TESTS = {
     "look_ahead": ("look_ahead",),
     "constraints": ("constraints_boundaries",),
     "giving_way": ("giving_way_boundaries",),
-    "filter": ("filter_limits", "filter_boundaries", "filter"),
+    "filter": ("filter_limits", "filter_boundaries", "filter", "grades", "adversarial"),
     "layer": ("layer",),
 }
 """The tests of each file of safety/, quick ones first; those that do not exist are left out."""

@@ -27,6 +27,7 @@ from robot_stack.types import (
     SafetyVerdict,
     TickInputs,
 )
+from safety.constraints import Rows
 from safety.filter import Filter
 from safety.giving_way import Answer, GivingWay
 from safety.keep_out import Links, Workspace
@@ -328,3 +329,13 @@ def test_a_last_command_beyond_a_limit_is_settled_inside_it() -> None:
     verdict = FILTER.check(JointCommand(NOW, beyond), _state(q=beyond), NOW)
     assert (verdict.decision, verdict.solver) == (Decision.HOLD, "refused")
     assert verdict.command.q[0] == SPEC.q_max[0] and not verdict.command.qd.any()
+
+
+def test_rows_that_are_no_numbers_make_the_arm_brake() -> None:
+    ways, v = GivingWay(np.arange(6), np.array([6]), SPEC.qd_max, 0.15), 0.3 * np.eye(7)[1]
+    rows = Rows(np.full((1, 7), np.nan), np.zeros(1), np.array([False]), ((Reason.KEEP_OUT, 0),))
+    box, braked = FILTER._limits.box(HOME, v), v - 0.1 * np.eye(7)[1]
+    assert ways.slow(v, v, braked, rows, ()) is None
+    answer = ways.aside(v, braked, box, rows, ())
+    assert answer.decision is Decision.HOLD and [x.reason for x in answer.violations] == [Reason.SOLVER]
+    np.testing.assert_array_equal(answer.u, braked)
