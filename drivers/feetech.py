@@ -61,7 +61,8 @@ class FeetechWire:
         """Acceleration, goal, time 0 and speed 0 (no limit of their own) of each servo, in one packet."""
         parameters: list[int] = []
         for servo, goal in ticks.items():
-            parameters += [servo, _FASTEST, goal & 0xFF, goal >> 8, 0, 0, 0, 0]
+            signed = abs(goal) | (0x8000 if goal < 0 else 0)
+            parameters += [servo, _FASTEST, signed & 0xFF, signed >> 8, 0, 0, 0, 0]
         self.port.begin(0)
         self.packets.syncWriteTxOnly(self.port, _ACCELERATION, 7, parameters, len(parameters))
 

@@ -47,7 +47,6 @@ class ServoArm:
         self.joint_names = robot.joint_names
         self._wire, self._bus, self._budget_ns = wire, robot.bus, robot.dt_ns
         self._joints: dict[int, Joint] = {joint.servo.id: joint for joint in robot.joints}
-        self._angles = Angles(robot, calibration)
         self._ampere = np.array([j.servo.torque_per_ampere * calibration.joints[j.name].sign for j in robot.joints])
         self._command: deque[SafeCommand] = deque(maxlen=1)
         self._wake, self._ended = threading.Event(), threading.Event()
@@ -58,6 +57,7 @@ class ServoArm:
         self._readings: dict[int, Reading] = {}
         self._heard_ns = dict.fromkeys(self._joints, time.monotonic_ns())
         try:
+            self._angles = Angles(robot, calibration)
             check(robot, wire, calibration)
             for servo in self._joints:
                 wire.prepare(servo, self._bus.p_gain)
@@ -145,12 +145,13 @@ class ServoArm:
         self._said_ns, self._resting = now_ns, False
 
     def _power(self) -> None:
-        """Torque on, with each goal where its servo is: an old goal left in a servo would be a jump."""
+        """Torque on, each goal where its servo is: an old one left in a servo, behind a tripped watchdog too, would be a jump."""
+        for servo in self._joints:
+            self._wire.watchdog(servo, 0.0)
         self._rest()
         for servo in self._joints:
-            if servo in self._readings:
-                self._wire.watchdog(servo, self._bus.watchdog_s)
-                self._wire.torque(servo, True)
+            self._wire.watchdog(servo, self._bus.watchdog_s)
+            self._wire.torque(servo, True)
         self._powered = True
 
     def _rest(self) -> None:
@@ -171,7 +172,7 @@ class ServoArm:
         if silent and not self._gone:
             names = ", ".join(self._name(i) for i in silent)
             self._gone = f"{names}: no answer for {self._bus.lost_s} s; check power and cables, then restart arm_node"
-        faults = {i: self._complaints(reading) for i, reading in found.items()}
+        faults = {i: self._complaints(reading) for i, reading in self._readings.items()}
         self._fault = "; ".join(f"{self._name(i)}: {', '.join(what)}" for i, what in faults.items() if what)
         if len(found) == len(self._joints):
             self._state = self._measured(found, now_ns)

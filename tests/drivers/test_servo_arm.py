@@ -241,6 +241,21 @@ def test_closing_leaves_the_arm_as_the_robot_file_says(servos, connect, at_close
         assert {servo.memory[servos.table.watchdog] for servo in servos.servos.values()} == {0}
 
 
+def test_a_goal_just_below_the_encoders_zero_does_not_end_the_bus(servos, kind) -> None:
+    robot = rig.so101(kind, servos.path)
+    found = rig.calibrated(servos, robot).joints
+    for servo in servos.servos.values():
+        servo.put(servo.table.limits[0], 0)
+        servo.put(servo.table.limits[1], 4000)
+    low = Calibration(robot.name, kind, {name: replace(joint, range_min=0, range_max=4000) for name, joint in found.items()})
+    arm = rig.connect(servos, robot, low)
+    send(arm, [0, 0, 0, 0, -2010 * TICK, 0.785])
+    t_ns = arm.read().t_ns
+    newer(arm, t_ns + 1_000_000)
+    assert trouble(arm) == ""
+    arm.close()
+
+
 def test_a_goal_beyond_the_servos_turn_is_refused(connect) -> None:
     arm = connect()
     with pytest.raises(DriverError, match="wrist_roll"):
@@ -327,7 +342,15 @@ def test_dynamixels_stop_by_themselves_when_the_driver_is_killed() -> None:
         driver.send_signal(signal.SIGKILL)
         until(lambda: servos.servos[1].speed == 0.0)
         assert servos.servos[1].memory[servos.table.watchdog] == 0xFF
-        assert servos.servos[1].encoder < 2047 + 0.9 / TICK
+        stopped = servos.servos[1].encoder
+        assert stopped < 2047 + 0.9 / TICK
+        driver.wait()
+        arm = rig.connect(servos, rig.so101("dynamixel", servos.path))
+        power(arm, servos)
+        newer(arm, time.monotonic_ns())
+        assert servos.servos[1].encoder == pytest.approx(stopped, abs=20), "the old goal is forgotten"
+        drive(arm, arm.read().q - 0.05)
+        arm.close()
     finally:
         driver.kill()
         driver.wait()
