@@ -186,8 +186,9 @@ def another_seed(seed: int) -> Edit:
     return edit
 
 
-WORSE = 0.35
-"""Of the weights' spread. How many points worse that is depends on the bundle: `bench regressions` measures it."""
+WORSE = 0.4
+"""Of the weights' spread. How many points worse that is depends on the bundle: `bench regressions` measures it. On the one it was
+chosen with 0.35 was 7 points (15 of 157 pairs only it lost, 4 only the other), 0.5 about 30."""
 
 FAULTS = (
     Planted("swapped camera order", "camera_order", swapped_cameras),

@@ -68,10 +68,10 @@ def _latencies(logs: tuple[Path, ...]) -> tuple[float, ...]:
 
 def again(judged: Judged, out: Path) -> list[Path]:
     """The worst re-simulated episodes of the candidate, played once more into logs below `out`."""
-    number = judged.evidence.settings.played_again
-    sides = sides_of(judged.case)
-    worst = worst_episodes(judged.evidence.trials, number) if sides is not None else []
-    return [played_again(sides, bad, out / "episodes") for bad in worst if sides is not None]
+    if (sides := sides_of(judged.case)) is None:
+        return []
+    worst = worst_episodes(judged.evidence.trials, judged.evidence.settings.played_again)
+    return [played_again(sides, bad, out / "episodes") for bad in worst]
 
 
 def log_name(path: Path) -> str:

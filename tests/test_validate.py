@@ -126,7 +126,11 @@ def test_the_same_export_with_other_noise_is_not_alarmed_about(seed: int, bundle
 
 def test_what_the_logs_earned_is_estimated_on_request_and_said_when_it_cannot_be(bundle: Path, logs: Path) -> None:
     episodes = load_episodes(logs, 20.0, None)
-    paid = [replace(e, columns={**e.columns, "progress": np.linspace(0.0, 1.0, len(e))}) for e in episodes]
+    wide = np.random.default_rng(0)
+    paid = [
+        replace(e, action=e.action + wide.uniform(-2, 2, e.action.shape), columns={"progress": np.linspace(0.0, 1.0, len(e))})
+        for e in episodes
+    ]
     asked = replace(QUICK, reward="progress")
     (one,) = judge(Case(bundle, bundle, paid), asked).evidence.estimates
     assert one.name == "FQE" and one.candidate == one.against and one.difference[0] <= 0.0 <= one.difference[1]
@@ -143,15 +147,20 @@ def test_a_damaged_bundle_is_rejected_and_a_damaged_one_that_runs_now_is_an_erro
         tried(bundle, broken, logs)
 
 
-def test_the_command_re_simulates_writes_a_page_and_says_it_by_its_exit_code(bundle: Path, logs: Path, tmp_path: Path) -> None:
-    gate = GateSettings(observations=8, pairs=1, least=1, processes=1)
-    said, code = validate(ValidateCommand(str(bundle), str(bundle), str(logs), out=str(tmp_path / "out"), gate=gate))
-    page = (tmp_path / "out" / "verdict.html").read_text(encoding="utf-8")
-    found = json.loads((tmp_path / "out" / "verdict.json").read_text())
-    assert code == 4 and said.startswith("HOLD") and "undecided: nominal: after 1 pairs" in said
-    assert [row["n"] for row in found["safety"]] == [1, 1] and all(r["equal"] == r["ticks"] for r in found["verdicts"])
+def test_the_command_re_simulates_a_suite_writes_pages_and_says_it_by_its_exit_code(
+    bundle: Path, logs: Path, tmp_path: Path
+) -> None:
+    gate = GateSettings(observations=8, pairs=2, least=1, processes=1, played_again=1)
+    out = tmp_path / "out"
+    said, code = validate(ValidateCommand(str(bundle), str(bundle), str(logs), suite=["dynamics"], out=str(out), gate=gate))
+    page, found = (out / "verdict.html").read_text(encoding="utf-8"), json.loads((out / "verdict.json").read_text())
+    assert code == 4 and said.startswith("HOLD") and "undecided: 2 conditions: after 2 pairs" in said
+    assert [row["n"] for row in found["safety"]] == [1, 1, 1, 1] and all(r["equal"] == r["ticks"] for r in found["verdicts"])
     outside = [u for u in re.findall(r'src="([^"]{1,20})', page) if not u.startswith("data:image/")]
-    assert "<script" not in page and not outside and 'href="../../' in page.replace("&#34;", '"')
+    assert "<script" not in page and not outside and "No off-policy evidence was asked for" in page
+    cards = re.findall(r'<section class="card" id="([^"]+)"', (out / "episodes.html").read_text(encoding="utf-8"))
+    links = re.findall(r'href="episodes.html#([^"]+)"', page)
+    assert links and set(links) == set(cards) and {"nominal", "frozen", "human", found["worst"][0]["episode"]} == set(cards)
 
 
 def test_a_rejection_is_exit_code_3(bundle: Path, logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

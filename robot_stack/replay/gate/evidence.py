@@ -72,7 +72,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All there is; what was not looked at yet is empty. `latency_s`: medians of one decision, both bundles in turns;
+    """All there is; what was not looked at yet is empty. `latency_s`: medians of one decision's computing, in turns;
     `latency_ratio`: the median of their ratios.
 
     `behaviours`: logs through the changed config. `decided`: logs through the new bundle's chunks, shown and not judged: another

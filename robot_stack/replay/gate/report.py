@@ -239,7 +239,7 @@ def _numbers(judged: Judged) -> list[tuple[str, str, str]]:
             (f"another picture of {name} moves the chunk by, rad", *map(figure, pair)) for name, pair in c.camera_use.items()
         ]
     if found.latency_s is not None:
-        lines.append(("one decision, median ms", *(figure(1e3 * s) for s in found.latency_s)))
+        lines.append(("one decision computes, median ms of one core", *(figure(1e3 * s) for s in found.latency_s)))
     return [(name, one, other) for name, one, other in lines]
 
 

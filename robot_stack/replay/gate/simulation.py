@@ -49,7 +49,8 @@ def rounds(sides: Sides, settings: GateSettings, known: Known) -> Iterator[tuple
             seeds = range(settings.seed, settings.seed + end)
             both = (sides.candidate, sides.against)
             jobs = [sides.job(side, condition, seed) for seed in seeds for condition in sides.suite for side in both]
-            for job, outcome in play([job for job in jobs if sides.key(job) not in known]):
+            waiting = {sides.key(job): job for job in jobs if sides.key(job) not in known}
+            for job, outcome in play(list(waiting.values())):
                 known[sides.key(job)] = outcome
             trials = tuple(_paired(sides, condition, seeds, known) for condition in sides.suite)
             yield trials
