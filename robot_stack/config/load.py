@@ -45,8 +45,9 @@ def load(command: type[Settings], overrides: Sequence[str] = ()) -> Settings:
 
 
 def command_name(command: type) -> str:
-    """`TrainCommand` is `train`, `DataLsCommand` is `data ls`: on the command line, and as the file here with its groups."""
-    return " ".join(re.findall("[A-Z][a-z]*", command.__name__.removesuffix("Command"))).lower()
+    """`TrainCommand` is `train`, `FindCamerasCommand` `find-cameras`, `DataLsCommand` `data ls`: as on the command line."""
+    words = re.findall("[A-Z][a-z]*", command.__name__.removesuffix("Command"))
+    return "-".join(words).lower().replace("data-", "data ")
 
 
 def options_of(group: str) -> list[str]:
