@@ -1,10 +1,13 @@
 """The arms that ship: which driver a robot's file means. Imports inside the branches: only its robot needs a vendor's package."""
 
-from drivers.serial_port import SerialPort
-from drivers.servo_bus import ServoWire
+from typing import TYPE_CHECKING
+
 from robot_stack.errors import ConfigError, DriverError
 from robot_stack.interfaces import Arm
 from robot_stack.robot import RobotSpec
+
+if TYPE_CHECKING:
+    from drivers.servo_bus import ServoWire
 
 SERVOS = ("feetech", "dynamixel")
 DRIVERS = (*SERVOS, "ros2_control", "ur")
@@ -33,16 +36,18 @@ def open_arm(robot: RobotSpec) -> Arm:
     raise ConfigError(f"robot.driver: found {robot.driver!r}, allowed sim, {', '.join(DRIVERS)}")
 
 
-def open_wire(kind: str, path: str, baud: int, reply_s: float) -> ServoWire:
+def open_wire(kind: str, path: str, baud: int, reply_s: float) -> "ServoWire":
     """The servos of `kind` on the serial port at `path`. Raises DriverError, and ConfigError on another kind."""
     try:
         match kind:
             case "feetech":
                 from drivers.feetech import FeetechWire
+                from drivers.serial_port import SerialPort
 
                 return FeetechWire(SerialPort(path, baud, reply_s))
             case "dynamixel":
                 from drivers.dynamixel import DynamixelWire
+                from drivers.serial_port import SerialPort
 
                 return DynamixelWire(SerialPort(path, baud, reply_s))
     except ModuleNotFoundError as error:
