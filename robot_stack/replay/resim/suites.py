@@ -1,6 +1,6 @@
 """Perturbation suites: named lists of named conditions, each drawn anew from the seed of an episode and so paired by seed.
 
-`protections.run_jobs` plays them; `sequential.decided` says after each pair whether two policies already differ.
+`robot-stack validate suite=[NAME]` plays them with two bundles, and stops when it is decided (`replay.gate.simulation`).
 """
 
 from drivers.scenario import SCENARIOS
