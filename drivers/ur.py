@@ -68,7 +68,7 @@ class UrArm:
         return JointState(self._new_ns, np.array(self._receive.getActualQ()), np.array(self._receive.getActualQd()))
 
     def send(self, command: SafeCommand) -> None:
-        """One servoJ, which feeds the watchdog. Raises DriverError when non-finite, of the wrong length, or the arm is stopped."""
+        """One servoJ; it feeds the watchdog. Raises DriverError when non-finite, of the wrong length, or the arm is stopped."""
         if command.q.shape != (JOINTS,):
             raise DriverError(f"ur: found a command for {command.q.shape[0]} joints, allowed {self.joint_names}")
         if not np.isfinite(command.q).all() or (command.qd is not None and not np.isfinite(command.qd).all()):

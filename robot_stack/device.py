@@ -71,7 +71,7 @@ class Controller:
 
 @dataclass(frozen=True)
 class UrLink:
-    """A Universal Robots arm at `host`, by RTDE. `servoJ` follows commands `lookahead_s` (0.03..0.2) ahead with `gain` (100..2000).
+    """A Universal Robots arm at `host`, by RTDE. `servoJ` looks `lookahead_s` (0.03..0.2) ahead, with `gain` (100..2000).
 
     The controller stops the arm by itself when it hears nothing for ``1 / watchdog_hz``.
     """
