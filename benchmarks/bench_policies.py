@@ -1,6 +1,6 @@
 """Every policy on `g1_bottle`: chunk error on episodes it never saw beside the baselines, and how long a decision takes.
 
-Trained on all but the last four episodes for `MINUTES` of processor time each, one thread, whatever number of steps that buys:
+Trained on all but the last four episodes for `SECONDS` of processor time each, one thread, whatever number of steps that buys:
 the table compares what so much of a laptop teaches, not what the methods can do. Pictures are decoded at 72 x 96 first.
 Samples: error of the mean of 16 candidates over 32 rows, rad, one for each policy; `against`: the baselines. `extra.rows` has the
 rest; ratios of latency are of medians measured in turns in one process. Finished rows are kept in `runs/bench`; the table is also
@@ -35,7 +35,7 @@ from safety.taco import CoinFlipNetwork
 
 SHARED = Path(os.environ.get("ROBOT_STACK_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 TABLE = Path(__file__).resolve().parent / "policies.md"
-MINUTES, HOLDOUT, STRIDE, TURNS = 0.5, 4, 20, 15
+SECONDS, HOLDOUT, STRIDE, TURNS = 20.0, 4, 20, 9
 CANDIDATES = (1, 8, 32)
 POLICIES: Mapping[str, Sequence[str]] = {
     "flow": ["policy=flow"],
@@ -50,9 +50,9 @@ PARTS = "augment bc chunk_policy denoiser diffusion encoder flow flow_one_step f
 CODE = [f"policies/{name}.py" for name in PARTS]
 
 
-def row(name: str, episodes: Sequence[Episode], minutes: float = MINUTES) -> dict[str, Any]:
+def row(name: str, episodes: Sequence[Episode], seconds: float = SECONDS) -> dict[str, Any]:
     """The figures of one policy: found, or trained, exported and measured now."""
-    command = load(TrainCommand, ["dataset=", f"train.minutes={minutes}", f"train.holdout={HOLDOUT}", *POLICIES[name]])
+    command = load(TrainCommand, ["dataset=", f"train.minutes={seconds / 60.0}", "train.holdout=0", *POLICIES[name]])
     inputs = [command.policy, command.train, *(episode.name for episode in episodes)]
     made = stage(Path("runs/bench"), "policy", inputs, CODE, lambda out: _make(command, episodes, out))
     found: dict[str, Any] = json.loads((made.folder / "row.json").read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def row(name: str, episodes: Sequence[Episode], minutes: float = MINUTES) -> dic
 def _make(command: TrainCommand, episodes: Sequence[Episode], out: Path) -> None:
     torch.manual_seed(0)
     begin = time.process_time()
-    checkpoint = train_policy(episodes, command.policy, command.train, out / "checkpoint")
+    checkpoint = train_policy(episodes[:-HOLDOUT], command.policy, command.train, out / "checkpoint")
     spent = time.process_time() - begin
     policy, card = load_checkpoint(checkpoint)
     selector = CoinFlipNetwork(policy.num_features, TacoSettings()).eval()
@@ -136,7 +136,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"""# Policies on g1_bottle
 
 Written by `robot-stack bench policies`. Mean absolute chunk error (rad, 26 joints) on {rows[0]["chunks"]} chunks of the last
-{HOLDOUT} of 20 episodes, first over 32 rows (1 s), then over 64. Each policy was trained on the others for {MINUTES:g} minutes of
+{HOLDOUT} of 20 episodes, first over 32 rows (1 s), then over 64. Each policy was trained on the others for {SECONDS:g} seconds of
 processor time on one thread ({where}),
 which buys it `steps`: too few for any of them to be at its best, and the fewer the larger it is.
 Ratios of latency were measured in turns on one thread of a machine that was busy with other things; the milliseconds are its
@@ -169,4 +169,4 @@ def main(arguments: Sequence[str] = ()) -> Result:
         TABLE.write_text(markdown(rows), encoding="utf-8")
     errors = [found["error"]["policy, mean of 16, 32 rows"] for found in rows]
     against = {key.removesuffix(", 32 rows"): [e] for key, e in rows[0]["baselines"].items() if key.endswith(", 32 rows")}
-    return Result("policies", "rad", errors, against=against, extra={"minutes": MINUTES, "rows": rows})
+    return Result("policies", "rad", errors, against=against, extra={"seconds": SECONDS, "rows": rows})

@@ -36,20 +36,20 @@ class BcHead(nn.Module):
         if not self.num_components:
             modes = self.leave(hidden) + 0.0 * noise
         else:
-            mean, std, share = self._mixture(hidden)
+            mean, std, log_share = self._mixture(hidden)
             middle = noise.mean(dim=1, keepdim=True)
             place = 0.5 + 0.5 * torch.erf(middle * (noise.shape[1] / 2.0) ** 0.5)
-            which = (place > share.cumsum(-1)[:, :-1]).sum(-1, keepdim=True)
+            which = (place > log_share.exp().cumsum(-1)[:, :-1]).sum(-1, keepdim=True)
             chosen = (which == torch.arange(self.num_components)).to(noise.dtype)[..., None]
             modes = (chosen * mean).sum(1) + (chosen * std).sum(1) * (noise - middle) * self.noise_scale
         return modes, hidden + torch.matmul(modes, self.projection)
 
     def _mixture(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Means and standard deviations (B, M, D), shares (B, M)."""
+        """Means and standard deviations (B, M, D), logarithms of the shares (B, M)."""
         number = self.num_components
         share, mean, std = self.leave(hidden).float().split([number, number * self.size, number * self.size], dim=-1)
         mean, std = mean.unflatten(-1, (number, -1)), std.unflatten(-1, (number, -1))
-        return mean, F.softplus(std) + STD_MIN, torch.softmax(share, dim=-1)
+        return mean, F.softplus(std) + STD_MIN, torch.log_softmax(share, dim=-1)
 
     def loss(self, condition: Tensor, modes: Tensor, weight: Tensor) -> Tensor:
         """Weighted squared error, or negative log-likelihood a dimension, of `modes` (N, D): their repeats would add nothing."""
@@ -57,6 +57,6 @@ class BcHead(nn.Module):
         if not self.num_components:
             error: Tensor = self.leave(hidden) - modes
             return (error.square() * weight).mean()
-        mean, std, share = self._mixture(hidden)
+        mean, std, log_share = self._mixture(hidden)
         inside = -0.5 * ((modes[:, None] - mean) / std).square() - std.log()
-        return -torch.logsumexp(share.log() + inside.sum(-1), dim=-1).mean() / modes.shape[1]
+        return -torch.logsumexp(log_share + inside.sum(-1), dim=-1).mean() / modes.shape[1]

@@ -27,9 +27,8 @@ class FlowHead(nn.Module):
             x = x + velocity / self.steps
         return x, feature
 
-    def loss(self, condition: Tensor, modes: Tensor, weight: Tensor) -> Tensor:
-        """Flow-matching loss of `modes` (N, D); `weight` (D,)."""
-        x_1 = modes
+    def loss(self, condition: Tensor, x_1: Tensor, weight: Tensor) -> Tensor:
+        """Flow-matching loss of modes `x_1` (N, D); `weight` (D,)."""
         x_0 = torch.randn_like(x_1)
         t = torch.rand(len(x_1), 1)
         velocity, _ = self.denoiser(torch.lerp(x_0, x_1, t), t, condition)

@@ -38,13 +38,12 @@ class OneStepHead(nn.Module):
             x = x + velocity / self.steps
         return x, feature
 
-    def loss(self, condition: Tensor, modes: Tensor, weight: Tensor) -> Tensor:
-        """The identity's squared error for `modes` (N, D); `weight` (D,)."""
-        x_0 = torch.randn_like(modes)
-        t, s = torch.rand(2, len(modes), 1).sort(dim=0).values
-        s = torch.where(torch.rand(len(modes), 1) < MOMENTARY, t, s)
-        v = modes - x_0
-        u, target = self.identity(torch.lerp(x_0, modes, t), t, s, v, condition)
+    def loss(self, condition: Tensor, x_1: Tensor, weight: Tensor) -> Tensor:
+        """The identity's squared error for modes `x_1` (N, D); `weight` (D,)."""
+        x_0 = torch.randn_like(x_1)
+        t, s = torch.rand(2, len(x_1), 1).sort(dim=0).values
+        s = torch.where(torch.rand(len(x_1), 1) < MOMENTARY, t, s)
+        u, target = self.identity(torch.lerp(x_0, x_1, t), t, s, x_1 - x_0, condition)
         error: Tensor = u - target
         return (error.square() * weight).mean()
 

@@ -38,17 +38,14 @@ class PrefixLayer(nn.Module):
 class Prefix(nn.Module):
     """Pictures of all cameras, instruction and joints to a cache (B, depth, 2, heads, S, head_size).
 
-    Raises PolicyError where `patch` does not divide the pictures, or no byte of the instruction is asked for.
+    Raises PolicyError where `patch` does not divide the pictures.
     """
 
     def __init__(self, size: tuple[int, int], num_cameras: int, num_joint_inputs: int, settings: PolicySettings) -> None:
         super().__init__()
         patch, width = settings.patch, settings.width
-        if settings.tokens < 1 or any(side % patch for side in size):
-            raise PolicyError(
-                f"vla: found tokens {settings.tokens}, patch {patch} for pictures of {size}; "
-                "allowed 1 token or more, and a patch that divides both sides"
-            )
+        if any(side % patch for side in size):
+            raise PolicyError(f"policy.patch: found {patch} for pictures of {size}, allowed a divisor of both sides")
         self.num_seen, squares = width, num_cameras * (size[0] // patch) * (size[1] // patch)
         self.cut = nn.Conv2d(3, width, patch, stride=patch)
         self.words = nn.Embedding(257, width)

@@ -55,6 +55,12 @@ class PolicySettings:
         for key, allowed in (("name", POLICIES), ("denoiser", DENOISERS), ("basis", BASES)):
             if (value := getattr(self, key)) not in allowed:
                 raise ConfigError(f"policy.{key}: found {value!r}, allowed {', '.join(allowed)}")
+        if (self.tokens > 0) != (self.name == "vla"):
+            needed = "1 or more" if self.name == "vla" else "0: only vla reads the instruction"
+            raise ConfigError(f"policy.tokens: found {self.tokens}, allowed {needed}")
+        levels = self.noise_levels if self.name == "diffusion" else 1000
+        if not 1 <= self.steps <= levels:
+            raise ConfigError(f"policy.steps: found {self.steps}, allowed 1..{levels}")
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,12 @@ def test_a_head_that_does_not_exist_lists_those_that_do():
         PolicySettings(name="dqn")
 
 
+def test_only_vla_may_be_given_bytes_to_read_and_it_must():
+    for name, tokens in (("flow", 8), ("vla", 0)):
+        with pytest.raises(ConfigError, match=rf"policy.tokens: found {tokens}, allowed"):
+            PolicySettings(name=name, tokens=tokens)
+
+
 @pytest.mark.parametrize("name", ["flow", "flow_sim", "flow_one_step", "diffusion", "bc", "vla"])
 def test_every_option_of_the_group_builds_a_policy(name):
     settings = load(TrainCommand, ["dataset=x", f"policy={name}"]).policy

@@ -70,5 +70,5 @@ def test_one_cache_for_all_rows_says_what_a_copy_for_each_says():
 
 
 def test_a_patch_that_does_not_divide_the_pictures_is_refused():
-    with pytest.raises(PolicyError, match=r"patch 7 for pictures of \(16, 16\)"):
+    with pytest.raises(PolicyError, match=r"patch: found 7 for pictures of \(16, 16\)"):
         Prefix((16, 16), 1, 2, replace(VLA, patch=7))
