@@ -90,7 +90,8 @@ def write_demonstration(found: Recording, file: Path, key: str) -> None:
             _write(found, opened.create_group(f"data/{key}"))
     except OSError as error:
         file.unlink(missing_ok=True)
-        raise DataError(f"{file}: {error}; free some space, nothing was changed") from error
+        why = "No space left on device" if "errno = 28" in str(error) else str(error)
+        raise DataError(f"{file}: {why}; free some space, nothing was changed") from error
 
 
 def gather(pieces: Iterable[tuple[Path, str]], file: Path, about: Any) -> None:
