@@ -43,7 +43,7 @@ class Conversion:
     psnr_db: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        lines = [f"{self.out}: {self.episodes} episodes, {self.rows:,} rows; joints and times as they were, bit for bit"]
+        lines = [f"{self.out}: {self.episodes} episodes, {self.rows:,} rows; joints and times of each as they were, bit for bit"]
         for camera, worst in sorted(self.psnr_db.items()):
             how = "the same pictures, none re-encoded" if worst == float("inf") else f"encoded, PSNR {worst:.1f} dB or better"
             lines.append(f"  {camera}: {how}")

@@ -9,15 +9,15 @@ import pytest
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'robot_stack[train]'")
 pytest.importorskip("av", reason="needs av: pip install 'robot_stack[train]'")
 
-from robot_stack.cli import main  # noqa: E402
-from robot_stack.data.catalogue import Catalogue  # noqa: E402
-from robot_stack.data.edits import journal  # noqa: E402
-from robot_stack.data.lerobot import read_lerobot  # noqa: E402
-from robot_stack.data.lerobot_piece import write_piece  # noqa: E402
-from robot_stack.data.lerobot_write import write_v21, write_v30  # noqa: E402
-from robot_stack.data.recording import STATE  # noqa: E402
-from robot_stack.data.video import iterate_clip  # noqa: E402
-from tests.data.made_up import picture, recording, write_teleop  # noqa: E402
+from robot_stack.cli import main
+from robot_stack.data.catalogue import Catalogue
+from robot_stack.data.edits import journal
+from robot_stack.data.lerobot import read_lerobot
+from robot_stack.data.lerobot_piece import write_piece
+from robot_stack.data.lerobot_write import write_v21, write_v30
+from robot_stack.data.recording import STATE
+from robot_stack.data.video import iterate_clip
+from tests.data.made_up import picture, recording, write_teleop
 
 SHARED = Path(os.environ.get("ROBOT_STACK_SHARED", Path(__file__).parents[2].parent / "shared")) / "data"
 
