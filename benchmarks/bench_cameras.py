@@ -2,7 +2,7 @@
 
 Unit: milliseconds from when the server (another process) begins to compress a picture until `read` gives it, looked for as often
 as camera_node does. `extra`: how much later than that the picture is stamped, ms; the share of one core that this process needs;
-pictures a second; and, s, how long it takes after a dropped connection, and after a second's absence, until a new picture is there.
+pictures a second; and, s, how long it takes after a dropped connection, and after a second's absence, to the next new picture.
 """
 
 import subprocess

@@ -8,8 +8,8 @@ newest is decoded, and it is said to be as old as it can be: it came after the b
 import re
 import select
 import time
+from http.client import HTTPException
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import (
     HTTPBasicAuthHandler,
@@ -19,10 +19,8 @@ from urllib.request import (
     build_opener,
 )
 
-import cv2
-import numpy as np
-
 from drivers.camera_capture import Picture
+from drivers.opencv_camera import decoded
 from robot_stack.camera_device import CameraDevice
 from robot_stack.clock import nanoseconds
 from robot_stack.errors import DriverError
@@ -34,13 +32,16 @@ _WAKE_S, _PIECE = 0.1, 1 << 20
 
 
 class MjpegSource:
-    """The stream at `device.at` (http://[user:password@]host...). Raises DriverError when nobody serves JPEGs there."""
+    """The stream at `device.at` (http://[user:password@]host...). Raises DriverError when nobody serves JPEGs there.
+
+    By https too; what is left in the decryption then is seen only when more arrives, up to one picture later.
+    """
 
     def __init__(self, device: CameraDevice) -> None:
         self._url, self._delay_ns, self._silent_ns = shown(device.at), nanoseconds(device.delay_s), nanoseconds(device.silent_s)
         try:
             self._answer = _ask(device.at)
-        except (URLError, OSError, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             raise DriverError(f"{self._url}: cannot be opened ({error}); is it plugged in and started?") from error
         if (kind := self._answer.headers.get_content_maintype()) != "multipart":
             self._answer.close()
@@ -53,7 +54,7 @@ class MjpegSource:
         if waited and not self._pending(_WAKE_S):
             self._emptied_ns = time.monotonic_ns()
             return None
-        earliest_ns = self._empty()
+        earliest_ns = self._empty() + 1
         if not waited and self._emptied_ns - earliest_ns > self._silent_ns:
             raise DriverError(
                 f"{self._url}: nobody looked for {(self._emptied_ns - earliest_ns) / 1e9:.1f} s, its pictures are old"
@@ -61,7 +62,7 @@ class MjpegSource:
         jpeg, self._kept = newest_jpeg(self._kept)
         if jpeg is None:
             return None
-        return (self._emptied_ns if waited else earliest_ns) - self._delay_ns, self._decoded(jpeg)
+        return (self._emptied_ns if waited else earliest_ns) - self._delay_ns, decoded(jpeg, self._url)
 
     def close(self) -> None:
         """Hang up."""
@@ -75,7 +76,7 @@ class MjpegSource:
         while self._pending(0.0):
             try:
                 piece = self._answer.read1(_PIECE)
-            except OSError as error:
+            except (OSError, HTTPException) as error:
                 raise DriverError(f"{self._url}: {error}; is the camera running?") from error
             self._kept += piece
             if not piece or len(self._kept) > LARGEST + _PIECE:
@@ -83,12 +84,6 @@ class MjpegSource:
                 raise DriverError(f"{self._url}: {why}; is it running?")
         before_ns, self._emptied_ns = self._emptied_ns, time.monotonic_ns()
         return before_ns
-
-    def _decoded(self, jpeg: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-        if bgr is None:
-            raise DriverError(f"{self._url}: found {len(jpeg)} bytes that are no JPEG; is it an MJPEG stream?")
-        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def newest_jpeg(stream: bytes) -> tuple[bytes | None, bytes]:

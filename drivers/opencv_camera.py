@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,11 +35,24 @@ def open_capture(address: str, interface: int, parameters: Sequence[int] = (), n
     return capture
 
 
-def retrieve(capture: cv2.VideoCapture, address: str) -> Image:
+def retrieve(capture: cv2.VideoCapture, name: str) -> Image:
     """The picture that was grabbed, rgb (H, W, 3). Raises DriverError when it cannot be decoded."""
-    found, bgr = capture.retrieve()
-    if not found or bgr.ndim != 3:
-        raise DriverError(f"{address}: gave a picture that cannot be decoded")
+    try:
+        found, bgr = capture.retrieve()
+        return _rgb(bgr if found else None)
+    except cv2.error as error:
+        raise DriverError(f"{name}: gave a picture that cannot be decoded ({error})") from error
+
+
+def decoded(file: bytes, name: str) -> Image:
+    """The picture in a JPEG or PNG `file`, rgb (H, W, 3). Raises DriverError when it is none."""
+    try:
+        return _rgb(cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR))
+    except cv2.error as error:
+        raise DriverError(f"{name}: found {len(file)} bytes that are no picture, allowed JPEG or PNG ({error})") from error
+
+
+def _rgb(bgr: Any) -> Image:
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
@@ -82,7 +96,6 @@ def _set_mode(capture: cv2.VideoCapture, spec: CameraSpec) -> None:
     capture.set(cv2.CAP_PROP_FRAME_WIDTH, spec.width)
     capture.set(cv2.CAP_PROP_FRAME_HEIGHT, spec.height)
     capture.set(cv2.CAP_PROP_FPS, spec.rate_hz)
-    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     found = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1")
     width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     rate_hz = capture.get(cv2.CAP_PROP_FPS)

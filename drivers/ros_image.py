@@ -21,6 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from drivers.camera_capture import Picture, taken_ns
+from drivers.opencv_camera import decoded
 from robot_stack.camera_device import CameraDevice
 from robot_stack.clock import nanoseconds
 from robot_stack.errors import DriverError
@@ -96,14 +97,9 @@ class RosImageSource:
 
 def pixels(message: Any, topic: str) -> Pixels:
     """The picture (H, W, 3) of an Image or a CompressedImage. Raises DriverError when it is none."""
-    data = np.frombuffer(message.data, np.uint8)
     if isinstance(message, CompressedImage):
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if bgr is None:
-            raise DriverError(
-                f"{topic}: found {data.size} bytes of {message.format!r} that cannot be decoded, allowed jpeg or png"
-            )
-        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        return decoded(message.data, topic)
+    data = np.frombuffer(message.data, np.uint8)
     if message.encoding not in ENCODINGS:
         raise DriverError(f"{topic}: found pictures in {message.encoding!r}, allowed {', '.join(ENCODINGS)}")
     channels, conversion = ENCODINGS[message.encoding]

@@ -7,6 +7,8 @@ the camera's own, nobody sees here; it is `delay_s` in the robot's file.
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -20,9 +22,9 @@ from robot_stack.errors import DriverError
 
 OPEN_S = 3.0
 WAITED_NS = 1_000_000
-"""A picture that took longer to come than to decode, by at least this, was waited for."""
+"""A picture that took longer to come than to decode, by at least this, was waited for: nothing older is in the buffer."""
 _DRIFT = 2e-4
-_OPTIONS = "rtsp_flags;prefer_tcp|fflags;nobuffer|fpsprobesize;0"
+_VARIABLE, _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;prefer_tcp|fflags;nobuffer|fpsprobesize;0"
 """FFmpeg's: hand on what was read to look at the stream, and look at no more of it than is needed. The first is OpenCV's own."""
 
 
@@ -51,7 +53,6 @@ class RtspSource:
 
     def __init__(self, device: CameraDevice) -> None:
         self._url, self._silent_s, self._delay_ns = shown(device.at), device.silent_s, nanoseconds(device.delay_s)
-        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _OPTIONS)
         limits = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
             round(OPEN_S * 1e3),
@@ -59,23 +60,36 @@ class RtspSource:
             round(device.silent_s * 1e3),
         ]
         one_thread = [cv2.CAP_PROP_N_THREADS, 1]  # more would hold pictures back
-        self._capture = open_capture(device.at, cv2.CAP_FFMPEG, limits + one_thread, self._url)
-        self._clock = StreamClock()
+        with _options():
+            self._capture = open_capture(device.at, cv2.CAP_FFMPEG, limits + one_thread, self._url)
+        self._clock, self._caught_up = StreamClock(), False
 
     def next(self) -> Picture | None:
-        """The next picture, or None for one from the buffer. Raises DriverError on the end, a stall, and when all are old."""
+        """The next picture, or None for one from before it was opened. Raises DriverError on the end, a stall, when all are old."""
         begun_ns, worked_ns = time.monotonic_ns(), time.thread_time_ns()
         if not self._capture.grab():
             raise DriverError(f"{self._url}: the stream ended or stood still for {self._silent_s:g} s; is the camera running?")
         now_ns = time.monotonic_ns()
-        waited = (now_ns - begun_ns) - (time.thread_time_ns() - worked_ns) >= WAITED_NS
+        self._caught_up |= (now_ns - begun_ns) - (time.thread_time_ns() - worked_ns) >= WAITED_NS
         t_ns = self._clock.taken_ns(round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6), now_ns)
         if (age_s := (now_ns - t_ns) / 1e9) > self._silent_s:
             raise DriverError(
                 f"{self._url}: its pictures are {age_s:.1f} s old; this computer does not keep up, ask for smaller ones"
             )
-        return (t_ns - self._delay_ns, retrieve(self._capture, self._url)) if waited else None
+        return (t_ns - self._delay_ns, retrieve(self._capture, self._url)) if self._caught_up else None
 
     def close(self) -> None:
         """Hang up."""
         self._capture.release()
+
+
+@contextmanager
+def _options() -> Iterator[None]:
+    """`_OPTIONS` where OpenCV looks for them, unless the user has put others there. Only meanwhile: files would obey them, too."""
+    before = os.environ.get(_VARIABLE)
+    os.environ.setdefault(_VARIABLE, _OPTIONS)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_VARIABLE]

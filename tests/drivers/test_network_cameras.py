@@ -1,6 +1,7 @@
 """MJPEG and RTSP cameras on the loopback that stand still, hang up, go away and come back."""
 
 import http.server
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -152,6 +153,37 @@ def test_a_wrong_password_is_refused_and_not_shown(locked: str) -> None:
 def test_a_page_in_the_place_of_a_stream_is_named(locked: str) -> None:
     with pytest.raises(DriverError, match="found an answer of type text"):
         MjpegSource(CameraDevice("mjpeg", f"http://me:secret@{locked}/page"))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"--frame\r\n\r\n\xff\xd8\xff not a picture \xff\xd9", "no picture, allowed JPEG"),
+        (b"\xff\xd8\xff\xe0", "the camera hung up"),
+        (b"Transfer-Encoding: chunked", "is the camera running"),
+    ],
+)
+def test_a_damaged_stream_is_a_lost_camera_and_no_crash(body: bytes, said: str) -> None:
+    chunked = body.startswith(b"Transfer")
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        answer = head + (body + b"\r\n\r\nzz\r\n" if chunked else b"\r\n" + body)
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            client.recv(65536)
+            client.sendall(answer)
+            if "hung up" in said:
+                client.close()
+            held.append(client)
+
+        held: list[socket.socket] = []
+        threading.Thread(target=serve, daemon=True).start()
+        source = MjpegSource(CameraDevice("mjpeg", url))
+        with closing(source), pytest.raises(DriverError, match=said):
+            while True:
+                source.next()
 
 
 def test_a_time_written_into_a_picture_is_read_again() -> None:
