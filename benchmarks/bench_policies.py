@@ -3,8 +3,8 @@
 Trained on all but the last four episodes for `SECONDS` of processor time each, one thread, whatever number of steps that buys:
 the table compares what so much of a laptop teaches, not what the methods can do. Pictures are decoded at 72 x 96 first.
 Samples: error of the mean of 16 candidates over 32 rows, rad, one for each policy; `against`: the baselines. `extra.rows` has the
-rest; ratios of latency are of medians measured in turns in one process. Finished rows are kept in `runs/bench`; the table is also
-written to `benchmarks/policies.md`.
+rest; latency is processor time, medians, measured in turns in one process. Trained rows are kept in `runs/bench`; the table is
+also written to `benchmarks/policies.md`.
 """
 
 import json
@@ -34,8 +34,9 @@ from robot_stack.types import Observation
 from safety.taco import CoinFlipNetwork
 
 SHARED = Path(os.environ.get("ROBOT_STACK_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+SELECTOR = "selector.onnx"
 TABLE = Path(__file__).resolve().parent / "policies.md"
-SECONDS, HOLDOUT, STRIDE, TURNS = 20.0, 4, 20, 9
+SECONDS, HOLDOUT, STRIDE, TURNS = 20.0, 4, 20, 7
 CANDIDATES = (1, 8, 32)
 POLICIES: Mapping[str, Sequence[str]] = {
     "flow": ["policy=flow"],
@@ -56,7 +57,7 @@ def row(name: str, episodes: Sequence[Episode], seconds: float = SECONDS) -> dic
     inputs = [command.policy, command.train, *(episode.name for episode in episodes)]
     made = stage(Path("runs/bench"), "policy", inputs, CODE, lambda out: _make(command, episodes, out))
     found: dict[str, Any] = json.loads((made.folder / "row.json").read_text(encoding="utf-8"))
-    return {"policy": name} | found
+    return {"policy": name} | found | latency(made.folder, observation_at(episodes[-1], 30))
 
 
 def _make(command: TrainCommand, episodes: Sequence[Episode], out: Path) -> None:
@@ -65,8 +66,9 @@ def _make(command: TrainCommand, episodes: Sequence[Episode], out: Path) -> None
     checkpoint = train_policy(episodes[:-HOLDOUT], command.policy, command.train, out / "checkpoint")
     spent = time.process_time() - begin
     policy, card = load_checkpoint(checkpoint)
-    selector = CoinFlipNetwork(policy.num_features, TacoSettings()).eval()
+    selector, features = CoinFlipNetwork(policy.num_features, TacoSettings()).eval(), torch.zeros(8, policy.num_features)
     bundle = export_bundle(checkpoint, out / "bundle", selector, episodes[-HOLDOUT:])
+    torch.onnx.export(selector, (features,), str(out / SELECTOR), dynamo=True, external_data=False, verbose=False)
     engine = OnnxPolicy(bundle, 16)
     errors = chunk_errors(engine, episodes[:-HOLDOUT], episodes[-HOLDOUT:], stride=STRIDE)
     found = {
@@ -78,19 +80,16 @@ def _make(command: TrainCommand, episodes: Sequence[Episode], out: Path) -> None
         "chunks": max(line.samples for line in errors.lines),
         "calls": command.policy.steps,
         "parity_rad": engine.manifest.parity["max_abs_rad"],
-        **latency(bundle, Decision(policy, selector).eval(), observation_at(episodes[-1], 30), out),
     }
     (out / "row.json").write_text(json.dumps(found), encoding="utf-8")
 
 
-def latency(bundle: Path, decision: Decision, seen: Observation, out: Path) -> dict[str, Any]:
-    """Median ms of a decision for each N, and ratios: N = 32 over 1, PyTorch over exported and the selector's share at N = 8."""
-    engines = {n: OnnxPolicy(bundle, n) for n in CANDIDATES}
-    manifest, selector = engines[8].manifest, out / "selector.onnx"
-    torch.onnx.export(
-        decision.selector, (torch.zeros(8, manifest.features),), str(selector), dynamo=True, external_data=False, verbose=False
-    )
-    session = open_session(selector, 1, "CPUExecutionProvider")
+def latency(made: Path, seen: Observation) -> dict[str, Any]:
+    """Processor ms of a decision for each N, medians; N = 32 over 1; PyTorch over exported and the selector's share at N = 8."""
+    engines = {n: OnnxPolicy(made / "bundle", n) for n in CANDIDATES}
+    manifest = engines[8].manifest
+    decision = Decision(load_checkpoint(made / "checkpoint")[0], CoinFlipNetwork(manifest.features, TacoSettings())).eval()
+    session = open_session(made / SELECTOR, 1, "CPUExecutionProvider")
     features = {session.get_inputs()[0].name: np.ones((8, manifest.features), np.float32)}
     pictures = [torch.from_numpy(np.array(seen.frames[name].rgb)) for name in engines[8].cameras]
     q, qd = (torch.tensor(value, dtype=torch.float32) for value in (seen.joints.q, seen.joints.qd))
@@ -112,14 +111,14 @@ def latency(bundle: Path, decision: Decision, seen: Observation, out: Path) -> d
 
 
 def in_turns(calls: Mapping[str, Callable[[], object]], turns: int = TURNS) -> dict[str, float]:
-    """Median ms of each of `calls`, one after the other `turns` times after three to warm up."""
+    """Median processor ms of each of `calls`, one after the other `turns` times after two to warm up."""
     spent: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(turns + 3):
+    for _ in range(turns + 2):
         for name, call in calls.items():
-            begin = time.perf_counter()
+            begin = time.process_time()
             call()
-            spent[name].append(1e3 * (time.perf_counter() - begin))
-    return {name: float(np.median(values[3:])) for name, values in spent.items()}
+            spent[name].append(1e3 * (time.process_time() - begin))
+    return {name: float(np.median(values[2:])) for name, values in spent.items()}
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -139,8 +138,8 @@ Written by `robot-stack bench policies`. Mean absolute chunk error (rad, 26 join
 {HOLDOUT} of 20 episodes, first over 32 rows (1 s), then over 64. Each policy was trained on the others for {SECONDS:g} seconds of
 processor time on one thread ({where}),
 which buys it `steps`: too few for any of them to be at its best, and the fewer the larger it is.
-Ratios of latency were measured in turns on one thread of a machine that was busy with other things; the milliseconds are its
-own. "PyTorch over exported" and the selector's share of a decision are at N = 8.
+Latency is processor time on one thread, measured in turns, because the machine was busy with other things. "PyTorch over
+exported" and the selector's share of a decision are at N = 8.
 
 {tables[0]}
 
