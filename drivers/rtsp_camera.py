@@ -65,7 +65,7 @@ class RtspSource:
         self._clock, self._caught_up = StreamClock(), False
 
     def next(self) -> Picture | None:
-        """The next picture, or None for one from before it was opened. Raises DriverError on the end, a stall, when all are old."""
+        """The next picture, None for one from before it was opened. Raises DriverError at the end, a stall, when all are old."""
         begun_ns, worked_ns = time.monotonic_ns(), time.thread_time_ns()
         if not self._capture.grab():
             raise DriverError(f"{self._url}: the stream ended or stood still for {self._silent_s:g} s; is the camera running?")
@@ -85,7 +85,7 @@ class RtspSource:
 
 @contextmanager
 def _options() -> Iterator[None]:
-    """`_OPTIONS` where OpenCV looks for them, unless the user has put others there. Only meanwhile: files would obey them, too."""
+    """`_OPTIONS` where OpenCV looks for them, unless the user has put others there. Only meanwhile: files would obey, too."""
     before = os.environ.get(_VARIABLE)
     os.environ.setdefault(_VARIABLE, _OPTIONS)
     try:
