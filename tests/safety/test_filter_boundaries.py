@@ -192,6 +192,7 @@ def test_a_speed_no_joint_has_is_as_good_as_no_number(sign: float) -> None:
     np.testing.assert_allclose(absurd.command.qd, 0.2 * X, atol=1e-6)
     fast = _check(sign * nextafter(ABSURD, 0.0) * X, _state())
     assert fast.decision is Decision.LIMIT and fast.command.qd[0] == pytest.approx(sign * 0.1)
+    assert [v.reason for v in fast.violations] == [Reason.VELOCITY, Reason.ACCELERATION], "its limits are not called slowing"
 
 
 @pytest.mark.parametrize(
