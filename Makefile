@@ -34,7 +34,7 @@ comma := ,
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(ROS)-$(subst $(comma),-,$(EXTRAS))
 PACKAGES := robot_stack policies safety drivers
-GUARDS := filter grades look_ahead keep_out limits braking layer arbitration qp barrier fallback
+GUARDS := filter filter_boundaries filter_limits giving_way_boundaries constraints_boundaries keep_out_boundaries grades look_ahead keep_out limits braking layer arbitration qp barrier fallback
 ROS_TESTS := tests/data/test_wire_rclpy.py tests/nodes tests/faults tests/launch
 
 # A Python of another virtual environment may have left its marks; every start below finds its own libraries again.

@@ -27,9 +27,7 @@ from robot_stack.types import (
     SafetyVerdict,
     TickInputs,
 )
-from safety.constraints import Rows
 from safety.filter import Filter
-from safety.giving_way import Answer, GivingWay
 from safety.keep_out import Links, Workspace
 from safety.layer import SafetyLayer
 
@@ -303,39 +301,3 @@ def test_joints_that_are_no_numbers_say_nothing_about_strain() -> None:
     """The mode machine stops an arm with such joints; the filter itself has nothing to compare them with."""
     broken = JointState(NOW, np.full(7, np.nan), np.zeros(7), np.full(7, np.nan))
     assert FILTER.check(STEP, replace(_state(), joints=broken), NOW).decision is Decision.PASS
-
-
-class _Liar(GivingWay):
-    """A way out that is none: beyond the speed limit."""
-
-    def aside(self, *arguments) -> Answer:
-        return Answer(np.full(7, 99.0), Decision.LIMIT, solver="daqp")
-
-    def slow(self, *arguments) -> None:
-        return None
-
-
-def test_a_command_out_of_limits_never_leaves_whoever_made_it() -> None:
-    near, v = Hazards(NOW, [[0.42, 0.0, 0.3]], [0.05], [0.003], [0.2]), 0.3 * np.eye(7)[1]
-    filter_ = Filter(SPEC, SETTINGS)
-    filter_._ways = _Liar(np.arange(6), np.array([6]), SPEC.qd_max, 0.1)
-    verdict = filter_.check(JointCommand(NOW, HOME + 0.3), _state(v=v, hazards=near), NOW)
-    assert (verdict.decision, verdict.solver) == (Decision.HOLD, "refused") and Reason.SOLVER in _why(verdict)
-    assert verdict.command.qd[1] == pytest.approx(0.2), "it brakes instead"
-
-
-def test_a_last_command_beyond_a_limit_is_settled_inside_it() -> None:
-    beyond = HOME + np.eye(7)[0] * (SPEC.q_max[0] + 0.1)
-    verdict = FILTER.check(JointCommand(NOW, beyond), _state(q=beyond), NOW)
-    assert (verdict.decision, verdict.solver) == (Decision.HOLD, "refused")
-    assert verdict.command.q[0] == SPEC.q_max[0] and not verdict.command.qd.any()
-
-
-def test_rows_that_are_no_numbers_make_the_arm_brake() -> None:
-    ways, v = GivingWay(np.arange(6), np.array([6]), SPEC.qd_max, 0.15), 0.3 * np.eye(7)[1]
-    rows = Rows(np.full((1, 7), np.nan), np.zeros(1), np.array([False]), ((Reason.KEEP_OUT, 0),))
-    box, braked = FILTER._limits.box(HOME, v), v - 0.1 * np.eye(7)[1]
-    assert ways.slow(v, v, braked, rows, ()) is None
-    answer = ways.aside(v, braked, box, rows, ())
-    assert answer.decision is Decision.HOLD and [x.reason for x in answer.violations] == [Reason.SOLVER]
-    np.testing.assert_array_equal(answer.u, braked)
