@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from robot_stack import cli, doctor
+from robot_stack.command_table import COMMANDS, Command
 from robot_stack.config import commands
 from robot_stack.config.commands import DoctorCommand
 from robot_stack.config.load import command_name, load
@@ -21,7 +22,7 @@ def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False)
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_each_command_shows_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([name, "--help"])
@@ -29,9 +30,9 @@ def test_help_of_each_command_shows_an_example(name: str, capsys: pytest.Capture
     assert f"example:\n  robot-stack {name}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", [name for name, command in cli.COMMANDS.items() if command.settings])
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.settings])
 def test_each_example_is_a_command_line_that_loads(name: str) -> None:
-    command = cli.COMMANDS[name]
+    command = COMMANDS[name]
     for line in command.example.splitlines():
         program, said, *overrides = shlex.split(line)
         assert (program, said) == ("robot-stack", name)
@@ -39,7 +40,7 @@ def test_each_example_is_a_command_line_that_loads(name: str) -> None:
 
 
 def test_commands_and_settings_belong_together() -> None:
-    for name, command in cli.COMMANDS.items():
+    for name, command in COMMANDS.items():
         if command.settings:
             assert command_name(getattr(commands, command.settings)) == name
 
@@ -98,8 +99,8 @@ def replaced(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(_: object) -> int:
         raise error
 
-    old = cli.COMMANDS["doctor"]
-    monkeypatch.setitem(cli.COMMANDS, "doctor", cli.Command(old.settings, old.main_key, old.summary, old.example, fail))
+    old = COMMANDS["doctor"]
+    monkeypatch.setitem(COMMANDS, "doctor", Command(old.settings, old.main_key, old.summary, old.example, fail))
 
 
 def test_ctrl_c_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +138,8 @@ def test_sigterm_ends_like_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
             cleaned.append(True)
         return 0
 
-    old = cli.COMMANDS["doctor"]
-    monkeypatch.setitem(cli.COMMANDS, "doctor", cli.Command(old.settings, old.main_key, old.summary, old.example, wait))
+    old = COMMANDS["doctor"]
+    monkeypatch.setitem(COMMANDS, "doctor", Command(old.settings, old.main_key, old.summary, old.example, wait))
     before = signal.getsignal(signal.SIGTERM)
     try:
         assert cli.main(["doctor"]) == 130

@@ -1,9 +1,10 @@
 """Overrides become typed settings; whatever is misspelt or of the wrong type is named before anything runs."""
 
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, fields, replace
 from pathlib import Path
 
 import pytest
+from omegaconf import MISSING
 
 from robot_stack.config import commands
 from robot_stack.config.commands import DemoCommand, RunCommand, TrainCommand
@@ -17,7 +18,7 @@ ALL = [kind for name, kind in vars(commands).items() if name.endswith("Command")
 
 def needed(kind: type) -> list[str]:
     """Overrides for the keys a command cannot do without."""
-    return [f"{key}=x" for key in ("bundle", "dataset", "checkpoint", "log", "logs", "against") if key in keys_of(kind)]
+    return [f"{one.name}=x" for one in fields(kind) if one.default == MISSING]
 
 
 @pytest.mark.parametrize("kind", ALL, ids=command_name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_stack import cli
+from robot_stack.command_table import COMMANDS
 from robot_stack.config import commands, schema
 from robot_stack.config.load import load
 from robot_stack.datasets.commands import parse
@@ -96,13 +96,13 @@ def test_every_test_the_safety_case_names_exists() -> None:
 def shown() -> list[str]:
     """Every `robot-stack ...` line of the README, of the help of the commands and of the launch file."""
     readme = re.findall(r"^robot-stack (.*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    return readme + [line.removeprefix("robot-stack ") for c in cli.COMMANDS.values() for line in c.example.splitlines()]
+    return readme + [line.removeprefix("robot-stack ") for c in COMMANDS.values() for line in c.example.splitlines()]
 
 
 @pytest.mark.parametrize("line", sorted(set(shown())))
 def test_every_command_shown_to_a_user_has_a_name_and_settings_that_exist(line: str) -> None:
     name, *arguments = shlex.split(line)
-    command = cli.COMMANDS[name]
+    command = COMMANDS[name]
     if name == "data":
         parse(arguments)
     elif command.settings:

@@ -170,7 +170,7 @@ class CertifyCommand:
 
 @dataclass(frozen=True)
 class CalibrateCommand:
-    """Calibrate the servo arm `robot`, on `port` ("": the one of its file). `directions`: ask which way each joint counts, too."""
+    """Calibrate the servo arm `robot`, on `port` ("": the one of its file). `directions`: ask which way each joint counts."""
 
     robot: str = MISSING
     port: str = ""

@@ -60,7 +60,7 @@ class DataConvertCommand:
 class DataEditCommand:
     """Add one edit to the dataset at `path`: `do` is delete, trim, split, merge, rename, retask or subsample, of `episodes`.
 
-    trim keeps `start`..`stop` (s; stop 0: to the end), split cuts at `start`, rename gives `name`, retask gives `instruction`, subsample
+    trim keeps `start`..`stop` (s; 0: the end), split cuts at `start`, rename gives `name`, retask `instruction`; subsample
     keeps every `stride`-th row, merge adds the episodes of the dataset `other`. `all` stands for every episode. `why` is kept.
     """
 
