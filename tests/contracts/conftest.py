@@ -50,6 +50,8 @@ def ros_domain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
     lease = lease_domain()
     added = environment({}, tmp_path_factory.mktemp("dds"), lease.domain)
-    os.environ.update({name: value for name, value in added.items() if name != "ROS_DOMAIN_ID"})
-    yield lease.domain
+    with pytest.MonkeyPatch.context() as patch:
+        for name in added.keys() - {"ROS_DOMAIN_ID"}:
+            patch.setenv(name, added[name])
+        yield lease.domain
     lease.release()
