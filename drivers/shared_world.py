@@ -1,7 +1,8 @@
 """Clients of a world process: an Arm, its Cameras, and the director who sets the stage. Talked to like hardware."""
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,23 +21,31 @@ from robot_stack.clock import nanoseconds, seconds
 from robot_stack.errors import DriverError
 from robot_stack.types import Array, CameraFrame, JointCommand, JointState, SafeCommand
 
+T = TypeVar("T")
 DEAD_S = 0.2
 """A world that has not spoken for this long is gone, for those who drive it."""
 DIRECTOR_DEAD_S = 2.0
 """For who only looks on, a busy computer's pause is no reason to end an episode."""
+START_S = 3.0
+"""While the graph starts, the computer is busy: who connects to a world that pauses waits so long for it to go on."""
 _POLL_S, _REPLY_S = 0.005, 3.0
 
 
-def connect(name: str, wait_s: float) -> SharedFile:
-    """The shared memory of world `name`, waiting up to `wait_s` for it to start. Raises DriverError when it does not."""
+def patiently(call: Callable[[], T], wait_s: float) -> T:
+    """What `call` answers, asked again for up to `wait_s` while it raises DriverError. Raises the last one."""
     until_ns = time.monotonic_ns() + nanoseconds(wait_s)
     while True:
         try:
-            return SharedFile.connect(name)
+            return call()
         except DriverError:
             if time.monotonic_ns() >= until_ns:
                 raise
             time.sleep(_POLL_S)
+
+
+def connect(name: str, wait_s: float) -> SharedFile:
+    """The shared memory of world `name`, waiting up to `wait_s` for it to start. Raises DriverError when it does not."""
+    return patiently(lambda: SharedFile.connect(name), wait_s)
 
 
 class _Link:
@@ -47,7 +56,7 @@ class _Link:
         self.shared = connect(name, wait_s)
         self._joints = self.shared.block("joints")
         self._last: JointState | None = None
-        self.check()
+        patiently(self.check, START_S)
 
     def joints(self) -> JointState:
         """The newest joint state. Raises DriverError when the process is dead, stopped, or this link closed."""
