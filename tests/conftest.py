@@ -44,6 +44,14 @@ PATIENT = (
 )
 
 
+@pytest.fixture(autouse=True)
+def scheduled_as_before():
+    """A test that leaves the process real-time makes every later one starve what runs beside it."""
+    before = os.sched_getscheduler(0)
+    yield
+    assert os.sched_getscheduler(0) == before, "this test has changed how the process is scheduled"
+
+
 @pytest.fixture(scope="session")
 def bundle(pytestconfig: pytest.Config) -> Path:
     """The folder of an exported bundle for sim_arm; exported by another environment of this tree where this one has no torch."""

@@ -1,7 +1,9 @@
 """Pictures out of video files and out of compressed bytes, resized while decoding; and pictures into a video file."""
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -115,7 +117,28 @@ def _stream(container: Any, codec: str, rate: Fraction, picture: Image) -> Any:
     stream.codec_context.gop_size = KEY_FRAMES
     stream.codec_context.thread_count = 1
     stream.codec_context.max_b_frames = 0
+    with same_scheduling():
+        stream.codec_context.open()
     return stream
+
+
+@contextmanager
+def same_scheduling() -> Iterator[None]:
+    """The calling thread, and threads that begin inside, are scheduled afterwards as the caller was before.
+
+    libsvtav1 (pthread_setschedparam, where root runs it) makes itself and its caller SCHED_FIFO 99: above any control loop.
+    """
+    policy, parameters, before = os.sched_getscheduler(0), os.sched_getparam(0), _threads()
+    try:
+        yield
+    finally:
+        for thread in {0} | (_threads() - before):
+            with suppress(ProcessLookupError):
+                os.sched_setscheduler(thread, policy, parameters)
+
+
+def _threads() -> set[int]:
+    return {int(thread) for thread in os.listdir("/proc/self/task")}
 
 
 def _every_second(kept: dict[int, Image]) -> dict[int, Image]:
