@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("av", reason="needs av: pip install 'robot_stack[train]'")
 
-from robot_stack.data.video import ENCODERS, encode_video  # noqa: E402
+from robot_stack.data.video import ENCODERS, encode_video
 
 
 @pytest.mark.parametrize("codec", ENCODERS)
