@@ -1,17 +1,12 @@
 """Every option of robot_stack, typed, with its unit. The YAML groups beside this file fill these; an unknown key is an error."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
+from robot_stack.config.bounds import at_least as _at_least
 from robot_stack.config.learning import PolicySettings as PolicySettings
 from robot_stack.config.learning import TrainSettings as TrainSettings
+from robot_stack.config.running import RunSettings as RunSettings
 from robot_stack.errors import ConfigError
-
-
-def _at_least(group: str, owner: object, least: float, *names: str) -> None:
-    """Raises ConfigError unless every one of `names` is `least` or more (NaN is not)."""
-    for name in names:
-        if not (value := getattr(owner, name)) >= least:
-            raise ConfigError(f"{group}.{name}: found {value}, allowed {least:g} or more")
 
 
 @dataclass(frozen=True)
@@ -168,34 +163,6 @@ class SmoothingSettings:
         _at_least("smoothing", self, 1, "samples", "attack_samples", "observations")
         if not 0.0 < self.confidence < 1.0:
             raise ConfigError(f"smoothing.confidence: found {self.confidence}, allowed between 0 and 1")
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """The ROS 2 graph. Times in s.
-
-    `domain` < 0: a free one is drawn for each run. `network` "": this computer alone, else the IPv4 address of the interface to
-    use. `fifo_priority` 1..99 asks for SCHED_FIFO for the control loop (0: normal scheduling). `policy_period_s`,
-    `teleop_period_s`: the least time between two chunks; a policy that decides anew too often changes its mind too often.
-    `candidates` N (0: the bundle's). `start_s`: how long the graph may take to come up.
-    Episode i of `episodes` starts the simulated world from `seed` + i.
-    """
-
-    domain: int = -1
-    network: str = ""
-    log_dir: str = "runs"
-    episode_s: float = 12.0
-    episodes: list[str] = field(default_factory=lambda: ["nominal"])
-    fifo_priority: int = 0
-    policy_period_s: float = 0.2
-    teleop_period_s: float = 0.1
-    candidates: int = 0
-    start_s: float = 60.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _at_least("run", self, 0.0, "episode_s", "start_s", "candidates", "fifo_priority", "seed")
-        _at_least("run", self, 0.001, "policy_period_s", "teleop_period_s")
 
 
 @dataclass(frozen=True)
