@@ -10,7 +10,7 @@ from torch import Tensor
 from policies.chunk_policy import AHEAD, AHEAD_S, ChunkPolicy, ChunkShape
 from policies.encoder import Resize
 from policies.instruction import byte_tokens
-from policies.recorded import check_alike, chunks, velocities
+from policies.recorded import check_alike, chunks, column, velocities
 from robot_stack.config.schema import PolicySettings
 from robot_stack.data.episode import Episode
 
@@ -19,7 +19,8 @@ from robot_stack.data.episode import Episode
 class Frames:
     """M samples: `pictures` one uint8 (M, h, w, 3) per camera, `q` and `qd` (M, J), `chunk` (M, T, J) absolute, rad.
 
-    `ahead` (M, AHEAD, J): the action at the next multiples of AHEAD_S; `tokens` (M, L): bytes of the instruction.
+    `ahead` (M, AHEAD, J): the action at the next multiples of AHEAD_S; `tokens` (M, L): bytes of the instruction. `odds` (M,):
+    how often each is drawn, in proportion (None: all alike).
     """
 
     pictures: tuple[Tensor, ...]
@@ -28,6 +29,7 @@ class Frames:
     chunk: Tensor
     ahead: Tensor
     tokens: Tensor
+    odds: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.q)
@@ -41,8 +43,8 @@ def shape_of(episodes: Sequence[Episode], one_instruction: bool = True) -> Chunk
     return ChunkShape(len(episodes[0].joint_names), cameras)
 
 
-def frames_of(episodes: Sequence[Episode], settings: PolicySettings) -> Frames:
-    """All samples of `episodes` in order."""
+def frames_of(episodes: Sequence[Episode], settings: PolicySettings, weights: str = "") -> Frames:
+    """All samples of `episodes` in order; their odds are the column `weights`. Raises PolicyError where that cannot be."""
     shape = shape_of(episodes, settings.tokens == 0)
     size = (settings.image_height, settings.image_width)
     pictures = tuple(
@@ -55,6 +57,7 @@ def frames_of(episodes: Sequence[Episode], settings: PolicySettings) -> Frames:
         _float(np.concatenate([chunks(e, settings.rows, settings.rate_hz) for e in episodes])),
         _float(np.concatenate([chunks(e, AHEAD + 1, 1.0 / AHEAD_S)[:, 1:] for e in episodes])),
         torch.cat([_tokens(e, settings.tokens) for e in episodes]),
+        torch.from_numpy(column(episodes, weights)) if weights else None,
     )
 
 

@@ -62,11 +62,29 @@ def _kind(episode: Episode) -> tuple[object, ...]:
     return episode.joint_names, sizes, episode.rate_hz, episode.instruction
 
 
-def data_hash(episodes: Sequence[Episode]) -> str:
-    """sha256 (hex) of what training reads: names, joints, actions and every image byte."""
+def column(episodes: Sequence[Episode], name: str) -> Array:
+    """The weights (M,) of all samples. Raises PolicyError unless every episode has them, finite, none below 0, not all 0."""
+    for episode in episodes:
+        if name not in episode.columns:
+            raise PolicyError(
+                f"train.weights: episode {episode.name} has no column {name!r}, allowed {', '.join(sorted(episode.columns))}; "
+                "next: robot-stack relabel writes some"
+            )
+    found = np.concatenate([episode.columns[name].reshape(len(episode), -1)[:, 0] for episode in episodes])
+    if not (np.isfinite(found).all() and found.min() >= 0.0 and found.max() > 0.0):
+        raise PolicyError(
+            f"train.weights: found {name} from {found.min()} to {found.max()}, allowed 0 or more, finite, not all 0"
+        )
+    return found
+
+
+def data_hash(episodes: Sequence[Episode], weights: str = "") -> str:
+    """sha256 (hex) of what training reads: names, joints, actions, every image byte and, where named, the column `weights`."""
     digest = hashlib.sha256()
     for episode in episodes:
         digest.update(repr((episode.name, _kind(episode))).encode())
         for array in (episode.q, episode.action, *(episode.images[name] for name in sorted(episode.images))):
             digest.update(np.ascontiguousarray(array).tobytes())
+    if weights:
+        digest.update(column(episodes, weights).tobytes())
     return digest.hexdigest()

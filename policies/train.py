@@ -28,7 +28,8 @@ from robot_stack.errors import PolicyError
 def train_policy(episodes: Sequence[Episode], settings: PolicySettings, train: TrainSettings, out: Path) -> Path:
     """Train on all but the last `train.holdout` episodes; returns `out`, the checkpoint folder.
 
-    Raises PolicyError when the episodes differ in joints, cameras, rate or instruction, or when none is left to train on.
+    Raises PolicyError when the episodes differ in joints, cameras, rate or instruction, lack the column `train.weights`, or when
+    none is left to train on.
     """
     shape = shape_of(episodes, settings.tokens == 0)
     kept = list(episodes[: len(episodes) - train.holdout])
@@ -36,9 +37,10 @@ def train_policy(episodes: Sequence[Episode], settings: PolicySettings, train: T
         raise PolicyError(f"train.holdout: found {train.holdout}, allowed 0..{len(episodes) - 1} for {len(episodes)} episodes")
     torch.set_num_threads(max(1, train.threads))
     torch.manual_seed(train.seed)
-    frames, policy = frames_of(kept, settings), ChunkPolicy(shape, settings)
+    frames, policy = frames_of(kept, settings, train.weights), ChunkPolicy(shape, settings)
     weight = set_statistics(policy, frames)
-    card = Card(settings, train, kept[0].joint_names, shape.cameras, kept[0].instruction, data_hash(kept), len(frames))
+    digest = data_hash(kept, train.weights)
+    card = Card(settings, train, kept[0].joint_names, shape.cameras, kept[0].instruction, digest, len(frames))
     run = _Run(policy, card, out)
     run.loop(frames, weight)
     policy.load_state_dict(policy.state_dict() | run.average)
@@ -128,7 +130,8 @@ def batch_loss(policy: ChunkPolicy, frames: Frames, weight: Tensor, train: Train
     With `foresight` the pictures alone must also say where the joints will be, seconds ahead: demonstrated joints tell the next
     chunk so well that the eyes would learn little from the chunk alone.
     """
-    pick = torch.randint(len(frames), (train.batch,))
+    odds = frames.odds
+    pick = torch.randint(len(frames), (train.batch,)) if odds is None else torch.multinomial(odds, train.batch, replacement=True)
     pictures = [colour(shift(p[pick], train.shift), train.colour) for p in frames.pictures]
     q = frames.q[pick]
     q = q + train.joint_noise * policy.joint_std * torch.randn_like(q)

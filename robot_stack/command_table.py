@@ -178,6 +178,13 @@ COMMANDS = {
         "robot-stack data ls runs/teleop\nrobot-stack data convert runs/teleop to=lerobot-v3 out=runs/teleop_v3",
         _later("datasets.commands"),
     ),
+    "relabel": Command(
+        "RelabelCommand",
+        "labellers",
+        "work out new columns of a dataset, beside what was recorded: weights, rewards, margins, ...; undo=RUN takes them back",
+        "robot-stack relabel interventions dataset=runs/hitl\nrobot-stack relabel undo=0001-interventions dataset=runs/hitl",
+        _later("relabel.commands"),
+    ),
     "doctor": Command("DoctorCommand", "", "look at this computer: is it fit to run the robot?", "robot-stack doctor", _doctor),
     "find-arms": Command("", "", "list serial ports and the servos that answer", "robot-stack find-arms", _later("find_arms")),
     "find-cameras": Command(

@@ -61,10 +61,11 @@ def load_episodes(folder: Path, rate_hz: float, size: tuple[int, int] | None, la
     Of an edited dataset those that `robot-stack data ls` shows. `last` > 0: that many of the last ones only. Raises DataError
     when `folder` is neither.
     """
-    if (folder / "meta" / "info.json").is_file() or (folder / "edits.jsonl").is_file():
+    lerobot = (folder / "meta" / "info.json").is_file()
+    if lerobot or (folder / "edits.jsonl").is_file():
         from robot_stack.data.lerobot import read_lerobot
 
-        height, width = size or (None, None)
+        height, width = (size if lerobot else None) or (None, None)  # a log's pictures are those the policy will see
         return read_lerobot(folder, height=height, width=width, cache=PICTURES, rate_hz=rate_hz)[-last:]
     logs = log_folders(folder)
     if not logs:

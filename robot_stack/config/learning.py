@@ -70,7 +70,8 @@ class TrainSettings:
     The last `holdout` episodes are never trained on. `repeats`: noise draws per encoded frame. Augmentation: `shift` pixels of
     the resized image, `colour` (share of brightness and contrast), `joint_noise` (share of each joint's std; the target stays).
     `foresight`: weight of an auxiliary loss, the pictures alone must foretell the joints. `bfloat16`: the networks of training
-    in half precision (weights stay in full), a third faster on a CPU that has it.
+    in half precision (weights stay in full), a third faster on a CPU that has it. `weights`: the column of the dataset that says
+    how often each sample is drawn, in proportion ("": all alike): in the mean the loss is weighted by it (`robot-stack relabel`).
     """
 
     steps: int = 3000
@@ -91,3 +92,4 @@ class TrainSettings:
     bfloat16: bool = False
     foresight: float = 0.0
     save_every: int = 500
+    weights: str = ""

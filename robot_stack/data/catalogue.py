@@ -1,12 +1,13 @@
 """One catalogue over every kind of dataset: what is in it, after its edits, one episode at a time."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from robot_stack.data.edits import apply, read_edits
+from robot_stack.data.labels import INSTRUCTION, labels_folder, with_labels
 from robot_stack.data.recording import Entry, Recording, Source
 from robot_stack.errors import DataError
 from robot_stack.types import ARMED, Mode
@@ -46,13 +47,17 @@ class Catalogue:
             some = ", ".join(e.name for e in itertools.islice(self.entries(), 5))
             raise DataError(f"dataset {self.root}: found no episode {', '.join(missing)}, allowed {some}, ...; see `data ls`")
 
-    def recording(self, entry: Entry) -> Recording:
-        """What edits left of the episode. Raises DataError naming the file that is missing or damaged."""
+    def recording(self, entry: Entry, labels: Collection[str] | None = None) -> Recording:
+        """What edits left of the episode, with its `labels` (None: all). Raises DataError naming the file that is missing or
+        damaged."""
         source = self.source if entry.root == self.root else _opened(entry.root, self.rate_hz)
-        found = source.recording(entry.key)
+        found, task = source.recording(entry.key), entry.task
+        if entry.labels and labels != ():
+            found = with_labels(found, (labels_folder(self.root) / file for file in entry.labels), labels)
+            task = found.constants.get(INSTRUCTION, task)
         if (entry.start_s, entry.stop_s, entry.stride) != (0.0, float("inf"), 1):
             found = found.cut(entry.start_s, entry.stop_s, entry.stride)
-        return replace(found, name=entry.name, task=entry.task or found.task)
+        return replace(found, name=entry.name, task=task or found.task)
 
 
 @lru_cache(maxsize=8)

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from robot_stack.data.labels import label_file, labels_folder
 from robot_stack.data.recording import Entry, row_of
 from robot_stack.errors import DataError
 
@@ -88,6 +89,12 @@ def write_edits(root: Path, edits: list[Edit]) -> None:
         raise DataError(f"{file}: {error.strerror}; the dataset and its earlier edits are as they were") from error
 
 
+def unused_runs(root: Path) -> list[Path]:
+    """The folders of labels of `root` that no edit names, in order: their runs were taken back, or never came to an end."""
+    folder, used = labels_folder(root), {edit.name for edit in read_edits(root) if edit.verb == "relabel"}
+    return sorted(path for path in folder.iterdir() if path.name not in used) if folder.is_dir() else []
+
+
 def apply(edits: list[Edit], entries: Entries, merged: Callable[[Path], Entries]) -> Entries:
     """`entries` after `edits`; `merged(path)` are those of another dataset."""
     for edit in edits:
@@ -123,7 +130,9 @@ def _merge(edit: Edit, entries: Entries, merged: Callable[[Path], Entries]) -> E
         yield entry
     other = Path(edit.other)
     for entry in merged(other):
-        yield replace(entry, name=f"{other.name}:{entry.name}") if hash(entry.name) in seen else entry
+        labels = tuple(str(labels_folder(other) / file) for file in entry.labels)
+        name = f"{other.name}:{entry.name}" if hash(entry.name) in seen else entry.name
+        yield replace(entry, name=name, labels=labels)
 
 
 def _rename(edit: Edit, entries: Entries, merged: Any) -> Entries:
@@ -143,6 +152,11 @@ def _subsample(edit: Edit, entries: Entries, merged: Any) -> Entries:
         yield replace(entry, stride=entry.stride * k, rate_hz=entry.rate_hz / k, rows=-(-entry.rows // k))
 
 
+def _relabel(edit: Edit, entries: Entries, merged: Any) -> Entries:
+    """They have the labels of the run `name`, those of them it has a file for."""
+    return (replace(entry, labels=(*entry.labels, label_file(edit.name, entry.name))) for entry in entries)
+
+
 def _cut(entry: Entry, start_s: float, stop_s: float) -> Entry:
     """`entry` from `start_s` to `stop_s`, both counted from where it begins now."""
     start, stop = entry.start_s + start_s, min(entry.start_s + stop_s, entry.stop_s)
@@ -158,4 +172,5 @@ VERBS: dict[str, Callable[[Edit, Entries, Callable[[Path], Entries]], Entries]] 
     "rename": _rename,
     "retask": _retask,
     "subsample": _subsample,
+    "relabel": _relabel,
 }

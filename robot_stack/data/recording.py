@@ -138,7 +138,8 @@ def row_of(time_s: float, rate_hz: float) -> int:
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One episode as the catalogue lists it. `key` finds it in the dataset at `root`; `start_s`, `stop_s` and `stride` are what
-    edits left of it. `rows`: how many that are, as far as the index knows. `note`: what is wrong, where the index says so."""
+    edits left of it. `rows`: how many that are, as far as the index knows. `note`: what is wrong, where the index says so.
+    `labels`: files of labels (`data.labels`), the newest last, below the folder of labels of the dataset that lists it."""
 
     name: str
     root: Path
@@ -150,6 +151,7 @@ class Entry:
     stop_s: float = math.inf
     stride: int = 1
     note: str = ""
+    labels: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -89,6 +89,18 @@ def _show(settings: config.DataShowCommand) -> int:
     return _said(faults)
 
 
+def _hard(settings: config.DataHardCommand) -> int:
+    from robot_stack.datasets.hard import write_hard_cases
+
+    catalogue = Catalogue.open(Path(settings.path), settings.rate_hz, frozenset(Mode) - {Mode.DISARMED})
+    found, faults = write_hard_cases(catalogue, settings)
+    print("rarity  seconds          kind        why  [episode: log]")
+    print("\n".join(str(moment) for moment in found) or "no moment stands out: nothing unfamiliar, no intervention, no alarm")
+    if settings.out:
+        print(f"page: {settings.out}")
+    return _said(faults)
+
+
 def _convert(settings: config.DataConvertCommand) -> int:
     from robot_stack.datasets.convert import convert
 
@@ -115,7 +127,8 @@ def _undo(settings: config.DataUndoCommand) -> int:
     if not edits:
         raise DataError(f"dataset {root}: found no edit to take back")
     write_edits(root, edits[:-1])
-    print(f"{root}: took back {edits[-1].verb} {', '.join(edits[-1].episodes) or 'of all episodes'}")
+    last = edits[-1]
+    print(f"{root}: took back {last.verb} {', '.join(last.episodes) or last.name or 'of all episodes'}")
     return 0
 
 
@@ -138,6 +151,7 @@ VERBS = {
     "ls": Verb(config.DataLsCommand, _ls),
     "info": Verb(config.DataInfoCommand, _info),
     "show": Verb(config.DataShowCommand, _show),
+    "hard": Verb(config.DataHardCommand, _hard),
     "convert": Verb(config.DataConvertCommand, _convert),
     "edit": Verb(config.DataEditCommand, _edit),
     **{name: Verb(config.DataEditCommand, _edit) for name in EDITS},

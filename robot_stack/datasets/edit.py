@@ -7,7 +7,8 @@ from pathlib import Path
 
 from robot_stack.config.datasets import DataEditCommand
 from robot_stack.data.catalogue import Catalogue, source_of
-from robot_stack.data.edits import VERBS, Edit, apply, journal, read_edits, write_edits
+from robot_stack.data.edits import VERBS, Edit, apply, journal, read_edits, unused_runs, write_edits
+from robot_stack.data.labels import labels_folder
 from robot_stack.data.log_source import LogSource
 from robot_stack.data.recording import Entry
 from robot_stack.datasets.convert import convert
@@ -18,8 +19,10 @@ def checked(catalogue: Catalogue, settings: DataEditCommand) -> Edit:
     """The edit `settings` ask for. Raises ConfigError for keys that contradict it, DataError for episodes that do not exist."""
     do, other = settings.do, str(Path(settings.other).resolve()) if settings.other else ""
     needs = {"rename": "name", "retask": "instruction", "merge": "other", "split": "start"}.get(do)
-    if do not in VERBS:
-        raise ConfigError(f"do: found {do!r}, allowed {', '.join(VERBS)}")
+    if do not in VERBS or do == "relabel":
+        raise ConfigError(
+            f"do: found {do!r}, allowed {', '.join(v for v in VERBS if v != 'relabel')}; see also robot-stack relabel"
+        )
     if needs and not getattr(settings, needs):
         raise ConfigError(f"{needs}: missing, {do} needs it")
     if do == "merge":
@@ -56,7 +59,9 @@ def _no_circle(root: Path, other: Path) -> None:
 def collect(catalogue: Catalogue, yes: bool) -> str:
     """Make the edits final. Logs that no episode needs any more are deleted; a LeRobot or robomimic dataset is written anew, its
     video packets copied, and takes the old one's place. Raises DataError, nothing changed, when an episode cannot be read."""
-    edits = read_edits(catalogue.root)
+    edits, runs = read_edits(catalogue.root), unused_runs(catalogue.root)
+    if runs:
+        return _collect_labels(catalogue.root, runs, yes)
     if not edits:
         return f"{catalogue.root}: no edits, nothing to do"
     if isinstance(catalogue.source, LogSource):
@@ -65,6 +70,15 @@ def collect(catalogue: Catalogue, yes: bool) -> str:
         count = sum(1 for _ in catalogue.entries())
         return f"{catalogue.root}: would be written anew with {count:,} episodes, the old one deleted; next: yes=true"
     return _collect_file(catalogue)
+
+
+def _collect_labels(root: Path, runs: list[Path], yes: bool) -> str:
+    what = f"the labels of {', '.join(run.name for run in runs)}"
+    if not yes:
+        return f"{root}: no edit names {what}; delete them with yes=true"
+    for run in runs:
+        shutil.rmtree(run)
+    return f"{root}: deleted {what}; next: `data gc` once more for what other edits left over"
 
 
 def _collect_logs(catalogue: Catalogue, source: LogSource, edits: list[Edit], yes: bool) -> str:
@@ -109,6 +123,7 @@ def _collect_file(catalogue: Catalogue) -> str:
     new.rename(root)
     _remove(old)
     journal(root).unlink(missing_ok=True)
+    shutil.rmtree(labels_folder(root), ignore_errors=True)  # they are columns of the new one
     return str(found).replace(str(new), str(root))
 
 

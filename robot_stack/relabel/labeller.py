@@ -1,0 +1,30 @@
+"""What a labeller is made of; how to write one is told in the package's docstring."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from robot_stack.data.catalogue import Catalogue
+from robot_stack.data.labels import Labels
+from robot_stack.data.recording import Recording
+
+
+def nothing(settings: Any) -> tuple[str, ...]:
+    """Reads no labels of other runs."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Labeller:
+    """Its functions, all at the top of a module, so that another process finds them. A new `version` labels everything anew.
+
+    `reads(settings)`: the labels of earlier runs it wants to see. `measure` and `gather` come together, or not at all.
+    """
+
+    name: str
+    version: int
+    label: Callable[[Recording, Any, Any], Labels]
+    reads: Callable[[Any], Sequence[str]] = nothing
+    measure: Callable[[Recording, Any], Any] | None = None
+    gather: Callable[[Mapping[str, Any], Any, Catalogue], Any] | None = None
+    tell: Callable[[Any], str] | None = None

@@ -1,0 +1,259 @@
+"""One run of a labeller over a dataset: every episode that lacks its labels gets them, the journal a line once they are there."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from robot_stack.data.catalogue import Catalogue
+from robot_stack.data.edits import Edit, read_edits, write_edits
+from robot_stack.data.labels import Labels, about_of, label_file, labels_folder, rows_at, write_labels
+from robot_stack.data.recording import Entry, Recording
+from robot_stack.datasets.convert import Fault
+from robot_stack.errors import DataError
+from robot_stack.parallel import parallel_map
+from robot_stack.relabel.labeller import Labeller
+
+T = TypeVar("T")
+
+
+@dataclass
+class Run:
+    """What a run did. `name`: of its folder; `kept`: episodes that had these labels already; `told` by the labeller."""
+
+    name: str
+    episodes: int = 0
+    rows: int = 0
+    kept: int = 0
+    labels: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    told: str = ""
+
+    def __str__(self) -> str:
+        if not self.episodes and not self.faults:
+            return f"{self.name.partition('-')[2]}: nothing to do, all {self.kept} episodes have these labels already"
+        kept = f", {self.kept} had them already" if self.kept else ""
+        done = f"{self.name}: {self.episodes} episodes, {self.rows:,} rows labelled{kept}: {', '.join(self.labels)}"
+        faults = [f"left out: {fault.name}: {fault.why}" for fault in self.faults]
+        return "\n".join([done, *([self.told] if self.told else []), *faults])
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a process needs to label episodes of the dataset at `root`, logs sampled at `rate_hz`."""
+
+    root: Path
+    rate_hz: float
+    labeller: Labeller
+    settings: Any
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The labels of earlier runs that the labeller wants."""
+        return tuple(self.labeller.reads(self.settings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An episode on the first pass."""
+
+    name: str
+    sha256: str
+    fact: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """An episode on the last pass: `labels` written for `rows` rows; none when it had them already."""
+
+    rows: int = 0
+    labels: tuple[str, ...] = ()
+
+
+def relabel(job: Job, why: str = "", ray: str = "") -> Run:
+    """Run `job.labeller`. Nothing is written when every episode has its labels already.
+
+    Raises DataError when the dataset or its journal cannot be read, ConfigError when the settings make no sense.
+    """
+    catalogue = Catalogue.open(job.root, job.rate_hz)
+    run = Run(_new_name(job))
+    seen, gathered = _survey(job, catalogue, ray, run.faults)
+    if seen and not gathered and not run.faults:
+        run.kept = len(seen)
+        return run
+    bad = {fault.name for fault in run.faults}
+    together = _sha(sorted((one.name, one.sha256) for one in seen)) if job.labeller.measure else ""
+    entries = (entry for entry in catalogue.entries() if entry.name not in bad)
+    write = partial(_labelled, job, run.name, gathered[0] if gathered else None, together)
+    for done in _mapped(write, entries, ray):
+        if isinstance(done, Fault):
+            run.faults.append(done)
+        elif done.labels:
+            run.episodes, run.rows = run.episodes + 1, run.rows + done.rows
+            run.labels = sorted({*run.labels, *done.labels})
+        else:
+            run.kept += 1
+    run.told = job.labeller.tell(gathered[0]) if job.labeller.tell and gathered else ""
+    if run.episodes:
+        _sign(job, run, why)
+    return run
+
+
+def _mapped(fn: Callable[[Entry], T], entries: Iterable[Entry], ray: str) -> Iterable[T]:
+    return parallel_map(fn, list(entries) if ray else entries, ray)  # type: ignore[arg-type]
+
+
+def _new_name(job: Job) -> str:
+    """The next number; also of runs that were undone."""
+    folder = labels_folder(job.root)
+    taken = [int(path.name[:4]) for path in folder.iterdir() if path.name[:4].isdigit()] if folder.is_dir() else []
+    return f"{max(taken, default=0) + 1:04d}-{job.labeller.name}"
+
+
+def _survey(job: Job, catalogue: Catalogue, ray: str, faults: list[Fault]) -> tuple[list[_Seen], list[Any]]:
+    """Every episode looked at, for a labeller that has to; and what it gathered ([]: not needed, all labels are there)."""
+    labeller = job.labeller
+    if labeller.measure is None or labeller.gather is None:
+        return [], []
+    seen: list[_Seen] = []
+    for one in _mapped(partial(_measured, job), catalogue.entries(), ray):
+        (faults if isinstance(one, Fault) else seen).append(one)  # type: ignore[arg-type]
+    together = _sha(sorted((one.name, one.sha256) for one in seen))
+    shas = {one.name: one.sha256 for one in seen}
+    known = (_same(job, entry, shas[entry.name], together) for entry in catalogue.entries() if entry.name in shas)
+    if not seen or all(known):
+        return seen, []
+    return seen, [labeller.gather({one.name: one.fact for one in seen}, job.settings, catalogue)]
+
+
+def _measured(job: Job, entry: Entry) -> _Seen | Fault:
+    try:
+        found = _read(job, entry)
+        assert job.labeller.measure is not None
+        return _Seen(entry.name, _sha(_inputs(job, entry, found)), job.labeller.measure(found, job.settings))
+    except DataError as error:
+        return Fault(entry.name, str(error))
+
+
+def _labelled(job: Job, run: str, gathered: Any, together: str, entry: Entry) -> _Done | Fault:
+    """Label one episode, unless it is labelled so already. It reads and writes nothing but its own files."""
+    try:
+        found = _read(job, entry)
+        inputs = _inputs(job, entry, found)
+        if _same(job, entry, _sha(inputs), together):
+            return _Done()
+        labels = job.labeller.label(found, job.settings, gathered)
+        _check(job, labels, found)
+        about = _about(job, _sha(inputs), together) | {"inputs": inputs}
+        write_labels(labels_folder(job.root) / label_file(run, entry.name), labels, rows_at(found, entry), about)
+        return _Done(len(found), tuple(labels))
+    except DataError as error:
+        return Fault(entry.name, str(error))
+
+
+@lru_cache(maxsize=1)
+def _opened(root: Path, rate_hz: float) -> Catalogue:
+    """Kept open between the episodes of one process."""
+    return Catalogue.open(root, rate_hz)
+
+
+def _read(job: Job, entry: Entry) -> Recording:
+    found = _opened(job.root, job.rate_hz).recording(entry, job.reads)
+    if missing := [name for name in job.reads if name not in found.columns and name not in found.constants]:
+        raise DataError(f"{job.labeller.name} reads {', '.join(missing)}: not there; next: run the labeller that writes it first")
+    return found
+
+
+def _about(job: Job, sha256: str, together: str) -> dict[str, Any]:
+    """What the labels of one episode depend on."""
+    settings = json.loads(json.dumps(asdict(job.settings)))
+    return {
+        "labeller": job.labeller.name,
+        "version": job.labeller.version,
+        "settings": settings,
+        "inputs_sha256": sha256,
+        "dataset_sha256": together,
+    }
+
+
+def _same(job: Job, entry: Entry, sha256: str, together: str) -> bool:
+    """The newest labels that this labeller gave `entry` are those it would give it now."""
+    ours = [file for file in entry.labels if file.partition("/")[0][5:] == job.labeller.name]
+    for file in reversed(ours):
+        if (about := about_of(labels_folder(job.root) / file)) is not None:
+            return about == _about(job, sha256, together) | {"inputs": about["inputs"]}
+    return False
+
+
+def _inputs(job: Job, entry: Entry, found: Recording) -> dict[str, Any]:
+    """sha256 of the log (of what was recorded, where there is no log file) and of each label read; and what edits left of it."""
+    labels = {name: _sha(found.columns[name] if name in found.columns else found.constants[name]) for name in job.reads}
+    folder = Path(entry.key)
+    files = sorted(folder.glob("*.mcap")) + sorted(folder.glob("*.db3")) if folder.is_dir() else []
+    log = [_sha(file) for file in files] or [_sha([(name, v) for name, v in found.columns.items() if name not in labels])]
+    cut = [entry.start_s, str(entry.stop_s), entry.stride]
+    return {"log": log, "labels": labels, "cut": cut, "rate_hz": found.rate_hz, "rows": len(found), "task": found.task}
+
+
+def _sha(value: Any) -> str:
+    """sha256 (hex) of a file, of an array, or of anything made of such and of what JSON holds."""
+    if isinstance(value, Path):
+        with value.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    if isinstance(value, np.ndarray):
+        head = repr((str(value.dtype), value.shape)).encode()
+        return hashlib.sha256(head + np.ascontiguousarray(value).tobytes()).hexdigest()
+    return hashlib.sha256(json.dumps(value, default=_sha, sort_keys=True).encode()).hexdigest()
+
+
+def _check(job: Job, labels: Labels, found: Recording) -> None:
+    """Raises DataError unless `labels` fit the episode and hide nothing that was recorded."""
+    recorded = (found.columns.keys() | found.constants.keys()) - set(job.reads)
+    if hidden := sorted(recorded & labels.keys()):
+        raise DataError(f"{job.labeller.name}: {', '.join(hidden)} was recorded, allowed new names: what was recorded stays")
+    for name, value in labels.items():
+        if isinstance(value, np.ndarray) and not _fits(value, len(found)):
+            shape = f"{value.dtype} {value.shape}"
+            raise DataError(f"{job.labeller.name}: {name} is {shape}, allowed numbers ({len(found)},) or ({len(found)}, D)")
+
+
+def _fits(value: np.ndarray[Any, Any], rows: int) -> bool:
+    return value.ndim in (1, 2) and len(value) == rows and value.dtype.kind in "biuf"
+
+
+def _sign(job: Job, run: Run, why: str) -> None:
+    """The run's card, and then its line in the journal."""
+    edit = Edit("relabel", name=run.name, why=why)
+    card = _about(job, "", "") | {"who": edit.who, "when": edit.when, "why": why, "reads": job.reads, "labels": run.labels}
+    card |= {"episodes": run.episodes, "rows": run.rows, "told": run.told, "faults": [asdict(fault) for fault in run.faults]}
+    del card["inputs_sha256"], card["dataset_sha256"]
+    (labels_folder(job.root) / run.name / "run.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_edits(job.root, [*read_edits(job.root), edit])
+
+
+def undo(root: Path, name: str) -> str:
+    """Take the run `name` out of the journal; its files stay until `data gc`. Raises DataError when there is none of that name,
+    or a later one has read its labels."""
+    edits = read_edits(root)
+    runs = {edit.name: i for i, edit in enumerate(edits) if edit.verb == "relabel"}
+    if name not in runs:
+        raise DataError(f"undo: found {name!r}, allowed {', '.join(runs) or 'nothing: there is no run'}")
+    written = set(_card(root, name).get("labels", ()))
+    later = [other for other, i in runs.items() if i > runs[name]]
+    if used := [other for other in later if written & set(_card(root, other).get("reads", ()))]:
+        raise DataError(f"undo: {', '.join(used)} has read the labels of {name}; take it back first")
+    write_edits(root, [edit for i, edit in enumerate(edits) if i != runs[name]])
+    return f"{root}: took back {name}"
+
+
+def _card(root: Path, name: str) -> dict[str, Any]:
+    try:
+        card: dict[str, Any] = json.loads((labels_folder(root) / name / "run.json").read_text(encoding="utf-8"))
+        return card
+    except (OSError, ValueError):
+        return {}
