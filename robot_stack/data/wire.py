@@ -19,6 +19,7 @@ from robot_stack.data.wire_scalars import (
     hazards_message,
     hazards_value,
     header,
+    meaning,
     note_message,
     note_of,
     note_value,
@@ -160,10 +161,10 @@ def frame_value(message: Any) -> CameraFrame:
     if message.encoding != "rgb8" or not height * width or step < 3 * width or data.size != height * step:
         found = f"{message.encoding} {height}x{width}, step {step}, {data.size} bytes"
         raise ContractError(
-            f"image of {message.header.frame_id}: found {found}, allowed rgb8, not empty, with height * step bytes"
+            f"image of {meaning(message)}: found {found}, allowed rgb8, not empty, with height * step bytes"
         )
     rgb = data.reshape(height, step)[:, : 3 * width].reshape(height, width, 3)
-    return CameraFrame(message.header.frame_id, stamp_ns(message), rgb)
+    return CameraFrame(meaning(message), stamp_ns(message), rgb)
 
 
 def _joints_message(value: JointState | JointCommand, make: Make, joint_names: Names) -> Any:
@@ -197,7 +198,7 @@ def command_value(message: Any, joint_names: Names = ()) -> JointCommand:
 
 def _joint_arrays(message: Any, joint_names: Names) -> tuple[Array, Array | None, Array | None]:
     _same_joints("joint state", tuple(message.name), joint_names)
-    said = message.header.frame_id.split()
+    said = meaning(message).split()
     arrays = [np.array(a, dtype=np.float64) for a in (message.position, message.velocity, message.effort)]
     meant = [name in said if "q" in said else a.size > 0 for name, a in zip(("q", "qd", "tau"), arrays, strict=True)]
     sizes = [a.size for a, m in zip(arrays, (True, *meant[1:]), strict=True) if m]
@@ -235,9 +236,10 @@ def chunk_value(message: Any, joint_names: Names = ()) -> ActionChunk:
     """The chunk in a trajectory_msgs/JointTrajectory. Raises JointNamesError on other joints or rows of another length."""
     names = tuple(message.joint_names)
     _same_joints("chunk", names, joint_names)
-    source, _, t_obs = message.header.frame_id.rpartition("@")
+    said = meaning(message)
+    source, _, t_obs = said.rpartition("@")
     if not re.fullmatch(r"-?\d+", t_obs):
-        raise ContractError(f"chunk: found frame_id {message.header.frame_id!r}, allowed '<source>@<t_obs_ns>'")
+        raise ContractError(f"chunk: found frame_id {said!r}, allowed '<source>@<t_obs_ns>'")
     widths = {len(p.positions) for p in message.points}
     if widths and widths != {len(names)}:
         raise JointNamesError(f"chunk: found rows of {sorted(widths)} joints, allowed {len(names)} in each")

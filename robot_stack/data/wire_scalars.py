@@ -39,6 +39,16 @@ def note_of(choice: Choice, latency_s: float, observation: Observation) -> Choic
     return ChoiceNote(chunk.t_obs_ns, chunk.source, choice.winner, latency_s, choice.counts, seen)
 
 
+SEAL = " seal="
+"""In a frame_id, between what it says and who said it: see `robot_stack.seal`."""
+
+
+def meaning(message: Any) -> str:
+    """What the frame_id of `message` says, without a seal."""
+    frame_id = str(message.header.frame_id)
+    return frame_id.rpartition(SEAL)[0] if SEAL in frame_id else frame_id
+
+
 def stamp_ns(message: Any) -> int:
     """The time in the header, nanoseconds."""
     return int(message.header.stamp.sec) * NS_PER_S + int(message.header.stamp.nanosec)
@@ -67,7 +77,7 @@ def _named(message: Any, what: str, needed: tuple[str, ...]) -> dict[str, float]
 def score_value(message: Any) -> FailureScore:
     """The monitor's score in a sensor_msgs/JointState of named scalars."""
     values = _named(message, "failure score", ("score", "threshold"))
-    return FailureScore(stamp_ns(message), values["score"], values["threshold"], message.header.frame_id)
+    return FailureScore(stamp_ns(message), values["score"], values["threshold"], meaning(message))
 
 
 def score_message(score: FailureScore, make: Make) -> Any:
@@ -107,7 +117,7 @@ def note_value(message: Any) -> ChoiceNote:
     """The policy's choice in a sensor_msgs/JointState of named scalars."""
     values = _named(message, "policy choice", ("winner", "latency_s"))
     counts = [values[f"count_{i}"] for i in range(len(values) - 2) if f"count_{i}" in values]
-    source = message.header.frame_id.rpartition("@")[0]
+    source = meaning(message).rpartition("@")[0]
     winner = int(values["winner"]) if np.isfinite(values["winner"]) else -1
     t_obs_ns = stamp_ns(message)
     seen = {k.removeprefix("seen_"): t_obs_ns + int(v) for k, v in values.items() if k.startswith("seen_") and np.isfinite(v)}
