@@ -22,6 +22,7 @@ class ChoiceNote:
     """/policy/choice: the winner among the candidates for the chunk of `source` seen at `t_obs_ns`; `counts` (N,) or None.
 
     `seen`: the stamp (ns) of each input the policy used ("joints" and the cameras), so that replay can show it the same.
+    `instruction`: what it was told ("": as the log's header says).
     """
 
     t_obs_ns: int
@@ -30,13 +31,14 @@ class ChoiceNote:
     latency_s: float
     counts: Array | None
     seen: Mapping[str, int] = field(default_factory=dict)
+    instruction: str = ""
 
 
 def note_of(choice: Choice, latency_s: float, observation: Observation) -> ChoiceNote:
     """The note on `choice`, made from `observation` in `latency_s`."""
     seen = {name: frame.t_ns for name, frame in observation.frames.items()} | {"joints": observation.joints.t_ns}
     chunk = choice.chunk
-    return ChoiceNote(chunk.t_obs_ns, chunk.source, choice.winner, latency_s, choice.counts, seen)
+    return ChoiceNote(chunk.t_obs_ns, chunk.source, choice.winner, latency_s, choice.counts, seen, observation.instruction)
 
 
 SEAL = " seal="
@@ -105,11 +107,11 @@ def hazards_value(message: Any) -> Hazards:
 
 
 def note_message(note: ChoiceNote, make: Make) -> Any:
-    """winner, latency_s, count_0.., seen_<input> (ns after t_obs); frame_id says which chunk."""
+    """winner, latency_s, count_0.., seen_<input> (ns after t_obs); frame_id says which chunk, and below that the instruction."""
     counts = {} if note.counts is None else {f"count_{i}": float(c) for i, c in enumerate(note.counts)}
     seen = {f"seen_{name}": float(t_ns - note.t_obs_ns) for name, t_ns in note.seen.items()}
     values = {"winner": float(note.winner), "latency_s": note.latency_s, **counts, **seen}
-    frame_id = f"{note.source}@{note.t_obs_ns}"
+    frame_id = f"{note.source}@{note.t_obs_ns}" + (f"\n{note.instruction}" if note.instruction else "")
     return _scalars(make, note.t_obs_ns, frame_id, values)
 
 
@@ -117,8 +119,9 @@ def note_value(message: Any) -> ChoiceNote:
     """The policy's choice in a sensor_msgs/JointState of named scalars."""
     values = _named(message, "policy choice", ("winner", "latency_s"))
     counts = [values[f"count_{i}"] for i in range(len(values) - 2) if f"count_{i}" in values]
-    source = meaning(message).rpartition("@")[0]
     winner = int(values["winner"]) if np.isfinite(values["winner"]) else -1
     t_obs_ns = stamp_ns(message)
+    source, _, instruction = meaning(message).partition(f"@{t_obs_ns}")
     seen = {k.removeprefix("seen_"): t_obs_ns + int(v) for k, v in values.items() if k.startswith("seen_") and np.isfinite(v)}
-    return ChoiceNote(t_obs_ns, source, winner, values["latency_s"], np.array(counts) if counts else None, seen)
+    counted = np.array(counts) if counts else None
+    return ChoiceNote(t_obs_ns, source, winner, values["latency_s"], counted, seen, instruction.removeprefix("\n"))

@@ -134,4 +134,5 @@ def _shown(
         frames = {name: v for name in policy.cameras if isinstance(v := values.get(name), CameraFrame)}
         joints = values.get("joints")
         whole = isinstance(joints, JointState) and len(frames) == len(policy.cameras)
-        yield (chunk, note), Observation(chunk.t_obs_ns, frames, joints, instruction) if whole else None  # type: ignore[arg-type]
+        told = note.instruction or instruction
+        yield (chunk, note), Observation(chunk.t_obs_ns, frames, joints, told) if whole else None  # type: ignore[arg-type]
