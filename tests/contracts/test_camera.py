@@ -85,7 +85,7 @@ ABSENT: dict[str, Callable[[], Camera]] = {
 }
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow) if name == "ros" else name for name in OPEN])
+@pytest.fixture(params=OPEN)
 def camera(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Camera]:
     with ExitStack() as ends:
         opened = OPEN[request.param](Bench(request.getfixturevalue, tmp_path, ends))

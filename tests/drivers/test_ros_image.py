@@ -28,9 +28,6 @@ assert _spec is not None and _spec.loader is not None
 _publisher = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_publisher)
 
-pytestmark = pytest.mark.slow
-"""Many participants of Fast DDS in one process, made and ended in turn: after others of that process its sending threads were
-seen to spin and never end. `tests/nodes` has such a camera in processes of its own, in the default run."""
 TOPIC = "/foreign/image"
 PICTURE = np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8)
 
