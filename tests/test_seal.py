@@ -143,7 +143,11 @@ def test_anyone_may_speak_where_the_run_says_so() -> None:
 def test_a_permit_is_for_one_call_of_one_service() -> None:
     keeper = Doorkeeper(KNOWN)
     granted = permit("/arm_node/arm_policy", KNOWN, NOW)
-    for service, wrong in (("/arm_node/reset", granted), ("/arm_node/arm_policy", ""), ("/arm_node/arm_policy", granted[:-1] + "?")):
+    for service, wrong in (
+        ("/arm_node/reset", granted),
+        ("/arm_node/arm_policy", ""),
+        ("/arm_node/arm_policy", granted[:-1] + "?"),
+    ):
         with pytest.raises(ContractError):
             keeper.admit_request(service, wrong, NOW)
     keeper.admit_request("/arm_node/arm_policy", granted, NOW)

@@ -56,6 +56,6 @@ class Door:
     def _refusal(self, topic: Topic, name: str, why: str) -> str:
         there = [f"{i.node_name} {bytes(i.endpoint_gid).hex()}" for i in self._node.get_publishers_info_by_topic(name)]
         return (
-            f"{name}: refused a message: {why}; allowed: {topic.publisher} of this run, and for chunks the clients named in run.allow; "
+            f"{name}: refused a message: {why}; allowed: {topic.publisher} of this run, for chunks also those run.allow names; "
             f"publishing there now: {', '.join(there) or 'nobody that was announced'}"
         )
