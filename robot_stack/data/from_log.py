@@ -31,13 +31,20 @@ class _Seen:
     first_frame: dict[str, int] = field(default_factory=dict)
 
 
+def sent(log: EpisodeLog) -> EpisodeLog:
+    """`log`, whose commands moved an arm. Raises DataError where it was recorded in shadow: nothing was sent."""
+    if log.metadata.shadow:
+        raise DataError(f"log {log.path.parent}: recorded in shadow, its commands were never sent; replay it, or leave it out")
+    return log
+
+
 def episode_from_log(log: EpisodeLog, rate_hz: float, cameras: Collection[str], modes: Collection[Mode] = ARMED) -> Episode:
     """Samples at `rate_hz` from the first to the last tick in one of `modes`, starting when each of `cameras` has a frame.
 
     `q` as measured, `action` the command that was sent (n, J), pictures the newest at or before each sample. Columns:
     t_s (n,), qd (n, J), mode and decision (n,) indices into MODES and DECISIONS, margin, barrier, slack, lateness_s (n,),
     score, threshold (n,), hazard_p (n, K, 3) m and hazard_radius, hazard_sigma, hazard_age_s (n, K), NaN where not yet known.
-    Raises DataError when the log has no tick in `modes`, or no frame of a camera.
+    Raises DataError when the log has no tick in `modes`, or no frame of a camera, or was recorded in shadow.
     """
     times, episode = sampled(log, rate_hz, cameras, modes)
     return replace(episode, images={camera: _pictures(log, camera, times) for camera in cameras})
@@ -45,7 +52,7 @@ def episode_from_log(log: EpisodeLog, rate_hz: float, cameras: Collection[str], 
 
 def sampled(log: EpisodeLog, rate_hz: float, cameras: Collection[str], modes: Collection[Mode] = ARMED) -> tuple[Times, Episode]:
     """When the rows of `episode_from_log` are (n,) ns, and that episode without pictures. `rate_hz` 0: a row for each tick."""
-    seen = _read(log, cameras)
+    seen = _read(sent(log), cameras)
     times = _grid(log, seen, rate_hz, modes)
     steps = [seen.steps[i] for i in _newest([s.t_ns for s in seen.steps], times)]
     joints = [seen.joints[i] for i in _newest([j.t_ns for j in seen.joints], times)]

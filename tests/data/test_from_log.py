@@ -22,9 +22,10 @@ TICK = 10_000_000
 START = 10**12
 
 
-def record(path, armed=range(20, 80), count=100, frames_from=0):
+def record(path, armed=range(20, 80), count=100, frames_from=0, shadow=False):
     """100 Hz ticks whose numbers are their index; a frame every 4th tick, 3 ms old when its tick comes; armed in the middle."""
-    with LogWriter(path, LogMetadata("sim_arm", ("a",), instruction="Go.")) as log:
+    metadata = LogMetadata("sim_arm", ("a",), instruction="Go.", settings={"policy": {"shadow": shadow}})
+    with LogWriter(path, metadata) as log:
         for i in range(count):
             t = START + i * TICK
             state = JointState(t - 1, np.array([float(i)]), np.array([0.5]))
@@ -78,3 +79,8 @@ def test_a_log_without_an_armed_tick_is_refused(tmp_path):
 def test_a_camera_without_frames_is_named(tmp_path):
     with pytest.raises(DataError, match="/wrist/image"):
         episode_from_log(record(tmp_path / "log"), 20.0, ["wrist"])
+
+
+def test_commands_that_were_never_sent_are_no_actions_to_learn(tmp_path):
+    with pytest.raises(DataError, match="recorded in shadow"):
+        episode_from_log(record(tmp_path, shadow=True), 20.0, ["scene"])

@@ -18,6 +18,7 @@ from robot_stack.clock import nanoseconds, seconds
 from robot_stack.config import plain
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import TaskSettings
+from robot_stack.data.from_log import sent
 from robot_stack.data.log_reader import EpisodeLog
 from robot_stack.errors import ConfigError, DataError
 from robot_stack.replay.resim.divergence import Motion
@@ -51,10 +52,10 @@ class ArmRecording:
 def arm_recording(log: EpisodeLog, pictures: int = 0) -> ArmRecording:
     """The recording in a log of a simulated arm; with `pictures` of its first camera, spread over it.
 
-    Raises DataError where the log has no tick or does not say how its world began, ConfigError where the robot is gone.
+    Raises DataError where the log has no tick, was in shadow or does not say how its world began, ConfigError where the robot is gone.
     """
     spec = load_robot(log.metadata.robot)
-    steps = list(log.steps())
+    steps = list(sent(log).steps())
     if not steps:
         raise DataError(f"log {log.path}: found no tick, allowed a log of arm_node or of a lock-step run")
     joints = {step.inputs.joints.t_ns: step.inputs.joints for step in steps if step.inputs.joints is not None}
