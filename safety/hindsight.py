@@ -55,11 +55,15 @@ def join(parts: Sequence[Transitions]) -> Transitions:
     return Transitions(*(np.concatenate([getattr(p, name) for p in parts]) for name in Transitions.__slots__))
 
 
-def transitions(q: Array, hazard_p: Array, radius: float, spec: RobotSpec, settings: VocbfSettings, motion: int) -> Transitions:
+def transitions(
+    q: Array, hazard_p: Array, radius: float, spec: RobotSpec, settings: VocbfSettings, motion: int, h: Array | None = None
+) -> Transitions:
     """One motion `q` (n, J), rows `settings.dt` apart, past an obstacle at `hazard_p` (n, 3) or (3,). The last joint is the
-    gripper and no part of the state. h is clipped at `settings.h_max`: far is far."""
+    gripper and no part of the state. `h` (n,): labels that were made before (None: by geometry); clipped at `settings.h_max`:
+    far is far."""
     p = np.broadcast_to(hazard_p, (len(q), 3))
-    h = margins(q, p, radius, Kinematics(spec), spec, settings.margin, workspace=False)
+    if h is None:
+        h = margins(q, p, radius, Kinematics(spec), spec, settings.margin, workspace=False)
     states = np.concatenate([q[:, :-1], p], axis=1)
     done = np.zeros(len(q) - 1, dtype=bool)
     done[-1] = True

@@ -92,7 +92,7 @@ def write_edits(root: Path, edits: list[Edit]) -> None:
 def unused_runs(root: Path) -> list[Path]:
     """The folders of labels of `root` that no edit names, in order: their runs were taken back, or never came to an end."""
     folder, used = labels_folder(root), {edit.name for edit in read_edits(root) if edit.verb == "relabel"}
-    return sorted(path for path in folder.iterdir() if path.name not in used) if folder.is_dir() else []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in used) if folder.is_dir() else []
 
 
 def apply(edits: list[Edit], entries: Entries, merged: Callable[[Path], Entries]) -> Entries:

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 LABELLERS: dict[str, Callable[["RelabelCommand"], Any]] = {
     "interventions": lambda settings: settings.interventions,
+    "rewards": lambda settings: settings.rewards,
+    "preferences": lambda settings: settings.preferences,
+    "margins": lambda settings: settings.margins,
+    "weights": lambda settings: settings.weights,
+    "hindsight": lambda settings: settings.hindsight,
+    "actions": lambda settings: settings.actions,
+    "quality": lambda settings: settings.quality,
+    "augment": lambda settings: settings.augment,
+    "hard_cases": lambda settings: settings.hard_cases,
 }
 """Each is a module of this package; here is which settings are its own."""
 

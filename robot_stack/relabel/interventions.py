@@ -71,7 +71,7 @@ def sirius(counts: NDArray[np.int64], settings: InterventionSettings) -> Array:
         return np.ones(len(CLASSES))
     target = np.array([share[0], 0.0, settings.intervention, settings.pre])
     target[1] = max(1.0 - target.sum(), 0.0)
-    return np.divide(target, share, out=np.zeros(len(CLASSES)), where=share > 0)
+    return np.asarray(np.divide(target, share, out=np.zeros(len(CLASSES)), where=share > 0))
 
 
 def iwr(counts: NDArray[np.int64]) -> Array:
