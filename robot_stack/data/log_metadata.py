@@ -1,4 +1,4 @@
-"""What a log says about itself: one MCAP metadata record at its start, one at its end."""
+"""What a log says about itself: one MCAP metadata record at its start, one for each mark, one at its end."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from typing import Any
 import robot_stack
 from robot_stack.errors import DataError
 
-BEGIN, END = "robot_stack", "robot_stack_end"
+BEGIN, END, MARK = "robot_stack", "robot_stack_end", "robot_stack_mark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,11 @@ def metadata_value(record: Mapping[str, str]) -> LogMetadata:
             f"log metadata: {error!r} in {sorted(record)}; allowed: the record robot_stack's LogWriter writes"
         ) from error
     return LogMetadata(**{**fields, "joint_names": tuple(fields["joint_names"])})
+
+
+def mark_record(label: str, t_ns: int) -> dict[str, str]:
+    """What a person said of the episode at `t_ns` while it was recorded: the last one counts."""
+    return {"label": label, "t_ns": str(t_ns)}
 
 
 def end_record(summary: LogSummary) -> dict[str, str]:

@@ -5,14 +5,10 @@ refuses their chunks as stale. It does not come to that: without a prefix the pl
 """
 
 import os
-import select
 import signal
 import sys
-import termios
 import time
-import tty
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +24,7 @@ from robot_stack.data.wire import type_of
 from robot_stack.discovery import require_known_network
 from robot_stack.errors import ConfigError, RobotStackError
 from robot_stack.graph import ARM_NODE, COMMAND, VERDICT, Topic
+from robot_stack.keyboard import pressed
 from robot_stack.nodes.messages import message_class
 from robot_stack.nodes.qos import every
 from robot_stack.replay.playback import Player
@@ -87,7 +84,7 @@ def play(playback: Playback, stopped: Sequence[int]) -> int:
     settings = playback.settings
     logs = [read_log(Path(path)) for path in playback.logs]
     node = PlaybackNode(settings)
-    with _keys() as key:
+    with pressed() as key:
 
         def wait(timeout_s: float) -> str:
             node.require_alone()
@@ -116,32 +113,6 @@ def _again(logs: Sequence[EpisodeLog], loop: bool) -> Iterator[EpisodeLog]:
     yield from logs
     while loop:
         yield from logs
-
-
-@contextmanager
-def _keys() -> Iterator[Callable[[float], str]]:
-    """Waits up to so many seconds for one key of the standard input, a terminal's without Enter; "" when none came."""
-    descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor) if sys.stdin.isatty() else None
-    open_ended = [True]
-
-    def key(timeout_s: float) -> str:
-        if not open_ended[0]:
-            time.sleep(timeout_s)
-            return ""
-        if not select.select([descriptor], [], [], timeout_s)[0]:
-            return ""
-        pressed = os.read(descriptor, 1).decode(errors="replace")
-        open_ended[0] = bool(pressed)
-        return pressed
-
-    if before is not None:
-        tty.setcbreak(descriptor)
-    try:
-        yield key
-    finally:
-        if before is not None:
-            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
 def _until(condition: Callable[[], bool], timeout_s: float) -> None:
