@@ -1,7 +1,8 @@
-"""Faults on demand, as real devices have them: a camera that repeats, drops, darkens or delays frames; noisy joint sensors."""
+"""Faults on demand, as real devices have them: a camera that repeats, drops, tears, darkens or delays frames; an arm whose
+sensors are noisy or jump, whose joint is stuck, whose bus is gone."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -18,16 +19,26 @@ class FaultKind(Enum):
     DROP = "drop"
     DIM = "dim"
     LATENCY = "latency"
+    TEAR = "tear"
     JOINT_NOISE = "joint_noise"
+    STICK = "stick"
+    ENCODER = "encoder"
+    BUS = "bus"
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`camera` "" means all. `amount`: DIM the factor on the light (0..1), LATENCY s, JOINT_NOISE rad (1 std), else unused."""
+    """`camera` "" means all; `joint` (STICK, ENCODER) "" means the first.
+
+    `amount`: DIM the factor on the light (0..1), LATENCY s, TEAR the share of rows that are new (the others stay as they were),
+    JOINT_NOISE rad (1 std), ENCODER rad (m) by which it is off from now on, else unused. BUS: nothing is heard of the arm, and
+    its drives hear nothing.
+    """
 
     kind: FaultKind
     camera: str = ""
     amount: float = 0.0
+    joint: str = ""
 
 
 @dataclass(slots=True)
@@ -38,6 +49,7 @@ class CameraFaults:
     dropped: bool = False
     light: float = 1.0
     latency_s: float = 0.0
+    whole: float = 1.0
     last: CameraFrame | None = None
     _late: deque[CameraFrame] = field(default_factory=deque)
 
@@ -45,7 +57,7 @@ class CameraFaults:
         """Begin `fault`; again is no change."""
         match fault.kind:
             case FaultKind.CLEAR:
-                self.frozen, self.dropped, self.light, self.latency_s = False, False, 1.0, 0.0
+                self.frozen, self.dropped, self.light, self.latency_s, self.whole = False, False, 1.0, 0.0, 1.0
             case FaultKind.FREEZE:
                 self.frozen = True
             case FaultKind.DROP:
@@ -54,7 +66,9 @@ class CameraFaults:
                 self.light = fault.amount
             case FaultKind.LATENCY:
                 self.latency_s = fault.amount
-            case FaultKind.JOINT_NOISE:
+            case FaultKind.TEAR:
+                self.whole = fault.amount
+            case _:
                 pass
 
     @property
@@ -70,7 +84,10 @@ class CameraFaults:
         return self.last
 
     def deliver(self, frame: CameraFrame) -> CameraFrame:
-        """The newest frame the camera hands over at the time of `frame`: that one, or with latency an older one."""
+        """The newest frame the camera hands over at the time of `frame`: that one, a torn one, or with latency an older one."""
+        if self.whole < 1.0 and self.last is not None:
+            first = round(self.whole * len(frame.rgb))
+            frame = CameraFrame(frame.camera, frame.t_ns, np.concatenate((frame.rgb[:first], self.last.rgb[first:])))
         self._late.append(frame)
         due_ns = frame.t_ns - nanoseconds(self.latency_s)
         while len(self._late) > 1 and self._late[1].t_ns <= due_ns:
@@ -79,6 +96,42 @@ class CameraFaults:
             self._late.clear()
         self.last = self._late[0] if self._late else frame
         return self.last
+
+
+@dataclass(slots=True)
+class ArmFaults:
+    """What is wrong with the arm now: sensor `noise` rad (1 std), how far encoders are `off` (rad or m, by joint), where joints
+    are `stuck` (rad or m, by joint), and whether its bus is `gone`."""
+
+    noise: float = 0.0
+    off: dict[int, float] = field(default_factory=dict)
+    stuck: dict[int, float] = field(default_factory=dict)
+    gone: bool = False
+
+    def apply(self, fault: Fault, joint: int, q: Array) -> None:
+        """Begin `fault` of `joint` of an arm at `q` (J,); again is no change."""
+        match fault.kind:
+            case FaultKind.CLEAR:
+                self.noise, self.off, self.stuck, self.gone = 0.0, {}, {}, False
+            case FaultKind.JOINT_NOISE:
+                self.noise = fault.amount
+            case FaultKind.STICK:
+                self.stuck.setdefault(joint, float(q[joint]))
+            case FaultKind.ENCODER:
+                self.off[joint] = fault.amount
+            case FaultKind.BUS:
+                self.gone = True
+            case _:
+                pass
+
+    def measured(self, joints: JointState, rng: np.random.Generator) -> JointState:
+        """What the sensors make of the true `joints`."""
+        if self.off:
+            q = joints.q.copy()
+            for joint, by in self.off.items():
+                q[joint] += by
+            joints = replace(joints, q=q)
+        return noisy(joints, self.noise, rng)
 
 
 def noisy(joints: JointState, sigma: float, rng: np.random.Generator) -> JointState:

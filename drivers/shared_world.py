@@ -149,7 +149,8 @@ class WorldDirector:
 
     def fault(self, fault: Fault) -> None:
         """Let a device fail."""
-        self._ask({"do": "fault", "kind": fault.kind.value, "camera": fault.camera, "amount": fault.amount})
+        named = {"camera": fault.camera, "amount": fault.amount, "joint": fault.joint}
+        self._ask({"do": "fault", "kind": fault.kind.value, **named})
 
     def place_obstacle(self, p_W: Array) -> None:
         """Put the obstacle at `p_W` (3,) m."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from drivers.clearance import sphere_clearance
 from drivers.dynamics import Change, DelayLine, ModelDynamics
-from drivers.faults import CameraFaults, Fault, FaultKind, noisy
+from drivers.faults import ArmFaults, CameraFaults, Fault
 from drivers.mjcf import TIMESTEP_NS, build_mjcf
 from robot_stack.clock import NS_PER_S, nanoseconds
 from robot_stack.config.schema import TaskSettings
@@ -77,7 +77,7 @@ class SimWorld:
         rng = np.random.default_rng(seed)
         self._noise = np.random.default_rng([seed, 7])
         self._faults = {name: CameraFaults() for name in self.cameras}
-        self._joint_noise = 0.0
+        self._arm_faults = ArmFaults()
         self._pictures: dict[str, tuple[int, CameraFrame]] = {}
         mujoco.mj_resetData(self._model, self._data)
         q = self._start(rng)
@@ -124,6 +124,8 @@ class SimWorld:
         self._watch_commands()
         self._move_obstacle(dt_ns)
         self._step(steps)
+        for joint, q in self._arm_faults.stuck.items():
+            self._data.qpos[self._qpos[joint]], self._data.qvel[self._qvel[joint]] = q, 0.0
         self._t_ns += dt_ns
 
     def _step(self, steps: int) -> None:
@@ -145,7 +147,7 @@ class SimWorld:
         As real drives trip on a following error, these do not follow a command 0.3 rad (or m) or more from where they are.
         """
         check_command(command, self.spec)
-        if np.abs(command.q - self._q()).max() >= _FOLLOWING_MAX:
+        if self.bus_gone or np.abs(command.q - self._q()).max() >= _FOLLOWING_MAX:
             return
         self._ctrl[0::2] = command.q
         self._ctrl[1::2] = 0.0 if command.qd is None else command.qd
@@ -168,7 +170,12 @@ class SimWorld:
         """The joint state now (J,), with the sensor noise of the moment; `tau` is the drives' force."""
         tau = self._data.qfrc_actuator[self._qvel]
         true = JointState(self._t_ns, self._q(), self._data.qvel[self._qvel], tau)
-        return noisy(true, self._joint_noise, self._noise)
+        return self._arm_faults.measured(true, self._noise)
+
+    @property
+    def bus_gone(self) -> bool:
+        """Nothing is heard of the arm now."""
+        return self._arm_faults.gone
 
     def render(self, camera: str) -> CameraFrame:
         """What `camera` hands over now. A camera that drops or delays frames hands over an older one. Raises ConfigError."""
@@ -236,13 +243,16 @@ class SimWorld:
         p += way * min(1.0, self._obstacle_step * dt_ns / NS_PER_S / max(distance, 1e-9))
 
     def apply(self, fault: Fault) -> None:
-        """Begin `fault`; again is no change. Raises ConfigError for a camera that is not there."""
+        """Begin `fault`; again is no change. Raises ConfigError for a camera or joint that is not there."""
         if fault.camera:
             self.spec.camera(fault.camera)
         for name in (fault.camera,) if fault.camera else self.cameras:
             self._faults[name].apply(fault)
-        if fault.kind is FaultKind.JOINT_NOISE or (fault.kind is FaultKind.CLEAR and not fault.camera):
-            self._joint_noise = fault.amount
+        if fault.joint and fault.joint not in self.spec.joint_names:
+            raise ConfigError(f"joint: found {fault.joint!r}, allowed {list(self.spec.joint_names)}")
+        if not fault.camera:
+            joint = self.spec.joint_names.index(fault.joint) if fault.joint else 0
+            self._arm_faults.apply(fault, joint, self._q())
 
     def close(self) -> None:
         """Release the renderers; closing twice is allowed."""

@@ -97,7 +97,8 @@ class WorldProcess:
         self._look()
 
     def _tell(self) -> None:
-        self._blocks["joints"].write(pack_joints(self._world.joints()))
+        if not self._world.bus_gone:
+            self._blocks["joints"].write(pack_joints(self._world.joints()))
         if self._ticks % _TRUTH_EVERY == 0:
             self._blocks["truth"].write(pack_truth(self._world.truth()))
 
@@ -143,7 +144,7 @@ class WorldProcess:
             case "begin":
                 self._begin_ns = self._world.t_ns
             case "fault":
-                self._world.apply(Fault(FaultKind(request["kind"]), request["camera"], request["amount"]))
+                self._world.apply(Fault(FaultKind(request["kind"]), request["camera"], request["amount"], request["joint"]))
             case "place_obstacle":
                 self._world.place_obstacle(np.array(request["p_W"]))
             case unknown:

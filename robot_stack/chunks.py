@@ -19,9 +19,12 @@ class ChunkBuffer:
     coming: ActionChunk | None = None
 
     def push(self, chunk: ActionChunk, now_ns: int) -> tuple["ChunkBuffer", Reason | None]:
-        """The buffer with `chunk` in it; or this one, and why: all its rows are late, or it is older than what is held."""
+        """The buffer with `chunk` in it; or this one, and why: all its rows are late, or it is older than what is held.
+
+        One of an observation that is yet to come is refused too: held, it would make every good one after it the older.
+        """
         newest = self.coming or self.playing
-        if newest is not None and chunk.t_obs_ns <= newest.t_obs_ns:
+        if chunk.t_obs_ns > now_ns or (newest is not None and chunk.t_obs_ns <= newest.t_obs_ns):
             return self, Reason.CHUNK_OUT_OF_ORDER
         if chunk.t_end_ns < now_ns:
             return self, Reason.CHUNK_STALE

@@ -40,6 +40,7 @@ class ControlState:
     since_ns: int = 0
     resume: Mode = Mode.DISARMED
     joints: JointState | None = None
+    before: JointState | None = None
     hazards: Hazards | None = None
     commanded: SafeCommand | None = None
     chunks: ChunkBuffer = field(default_factory=ChunkBuffer)
@@ -79,6 +80,8 @@ def unsent(state: ControlState) -> ControlState:
 
 def _take(state: ControlState, inputs: TickInputs, now_ns: int) -> tuple[ControlState, Reason | None]:
     new: dict[str, Any] = {name: value for name in ("joints", "hazards") if (value := getattr(inputs, name)) is not None}
+    if inputs.joints is not None:
+        new["before"] = state.joints
     if inputs.fallback is not None:
         new |= {"fallback": inputs.fallback, "fallback_ns": now_ns}
     if inputs.score is not None:

@@ -139,6 +139,11 @@ class Situation(Protocol):
         ...
 
     @property
+    def before(self) -> JointState | None:
+        """The state measured before `joints` (None: none yet)."""
+        ...
+
+    @property
     def hazards(self) -> Hazards | None:
         """The newest perceived hazards (None: none yet)."""
         ...

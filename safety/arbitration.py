@@ -32,6 +32,7 @@ class Condition(Enum):
     TELEOP_READY = "operator asks ARM_TELEOP and nothing is lacking"
     JOINTS_LOST = "no joint state for joints_lost_s, or one from the future"
     JOINTS_NOT_FINITE = "joint state not finite or of the wrong length"
+    JOINTS_JUMPED = "a joint measured further from where it was before than it can have moved"
     HAZARDS_STALE = "hazards missing, too old, from the future, or not finite"
     MONITOR_SILENT = "no score for monitor_silent_s"
     MONITOR_ALARM = "the last score is an alarm"
@@ -57,6 +58,7 @@ TABLE = (
     Row(MOVING, Condition.ASKED_DISARM, Mode.DISARMED, Reason.OPERATOR),
     Row(MOVING, Condition.JOINTS_LOST, Mode.STOP, Reason.JOINTS_STALE),
     Row(MOVING, Condition.JOINTS_NOT_FINITE, Mode.STOP, Reason.JOINTS_NOT_FINITE),
+    Row(MOVING, Condition.JOINTS_JUMPED, Mode.STOP, Reason.TRACKING),
     Row(ARMED, Condition.HAZARDS_STALE, Mode.FALLBACK, Reason.HAZARDS_STALE),
     Row(ARMED, Condition.MONITOR_SILENT, Mode.FALLBACK, Reason.MONITOR_SILENT),
     Row(ARMED, Condition.MONITOR_ALARM, Mode.FALLBACK, Reason.MONITOR_ALARM),
@@ -71,6 +73,7 @@ TABLE = (
 FAULTS = {
     Condition.JOINTS_LOST: Reason.JOINTS_STALE,
     Condition.JOINTS_NOT_FINITE: Reason.JOINTS_NOT_FINITE,
+    Condition.JOINTS_JUMPED: Reason.TRACKING,
     Condition.HAZARDS_STALE: Reason.HAZARDS_STALE,
     Condition.MONITOR_SILENT: Reason.MONITOR_SILENT,
     Condition.MONITOR_ALARM: Reason.MONITOR_ALARM,
@@ -89,11 +92,14 @@ _READY = {
 
 
 def arbitrate(
-    situation: Situation, request: Request | None, now_ns: int, settings: SafetySettings, num_joints: int
+    situation: Situation, request: Request | None, now_ns: int, settings: SafetySettings, qd_max: Array
 ) -> tuple[Mode, tuple[Reason, ...]]:
-    """The mode of this tick and why it differs from the last. A refused arming keeps the mode: NOT_READY and what is lacking."""
+    """The mode of this tick and why it differs from the last. A refused arming keeps the mode: NOT_READY and what is lacking.
+
+    `qd_max` (J,) rad/s or m/s: the speed limits of the joints.
+    """
     mode = situation.mode
-    faults = _faults(situation, now_ns, settings, num_joints)
+    faults = _faults(situation, now_ns, settings, qd_max)
     lacking = _lacking(situation, request, faults, now_ns, settings)
     active = set(faults) | _events(situation, request, faults, lacking, now_ns, settings)
     for row in TABLE:
@@ -105,11 +111,12 @@ def arbitrate(
     return mode, ()
 
 
-def _faults(situation: Situation, now_ns: int, settings: SafetySettings, num_joints: int) -> tuple[Condition, ...]:
+def _faults(situation: Situation, now_ns: int, settings: SafetySettings, qd_max: Array) -> tuple[Condition, ...]:
     joints, hazards = situation.joints, situation.hazards
     holds = {
         Condition.JOINTS_LOST: joints is None or _aged(joints.t_ns, now_ns, settings.joints_lost_s),
-        Condition.JOINTS_NOT_FINITE: joints is not None and not usable(joints, num_joints),
+        Condition.JOINTS_NOT_FINITE: joints is not None and not usable(joints, qd_max.size),
+        Condition.JOINTS_JUMPED: jumped(situation, settings, qd_max),
         Condition.HAZARDS_STALE: hazards is None or _aged(hazards.t_ns, now_ns, settings.hazards_stale_s) or not known(hazards),
         Condition.MONITOR_SILENT: _aged(situation.score_ns, now_ns, settings.monitor_silent_s),
         Condition.MONITOR_ALARM: situation.alarm_ns is not None and situation.alarm_ns == situation.score_ns,
@@ -120,6 +127,18 @@ def _faults(situation: Situation, now_ns: int, settings: SafetySettings, num_joi
 def usable(joints: JointState, num_joints: int) -> bool:
     """True when every measured position and velocity is a sane number and there are `num_joints` of them."""
     return joints.q.size == num_joints and sane(joints.q) and sane(joints.qd)
+
+
+def jumped(situation: Situation, settings: SafetySettings, qd_max: Array) -> bool:
+    """True when a joint was measured further from where it was before than `tracking_limit` and twice its speed limit (J,) explain.
+
+    An arm that is blocked or pushed gets astray little by little; this is a sensor that lies, and no command may follow it.
+    """
+    joints, before = situation.joints, situation.before
+    if joints is None or before is None or not (usable(joints, qd_max.size) and usable(before, qd_max.size)):
+        return False
+    passed_s = max(0, joints.t_ns - before.t_ns) * 1e-9
+    return bool(np.count_nonzero(np.abs(joints.q - before.q) > settings.tracking_limit + 2.0 * passed_s * qd_max))
 
 
 def sane(x: Array) -> bool:

@@ -14,12 +14,12 @@ class SafetyLayer:
     def __init__(self, spec: RobotSpec, settings: SafetySettings) -> None:
         self.dt_ns = spec.dt_ns
         self._settings = settings
-        self._num_joints = len(spec.joints)
+        self._qd_max = spec.qd_max
         self._filter = Filter(spec, settings)
 
     def arbitrate(self, situation: Situation, request: Request | None, now_ns: int) -> tuple[Mode, tuple[Reason, ...]]:
         """The mode of this tick and why it differs from the last; a refused arming says NOT_READY and what is lacking."""
-        return arbitrate(situation, request, now_ns, self._settings, self._num_joints)
+        return arbitrate(situation, request, now_ns, self._settings, self._qd_max)
 
     def check(self, wish: JointCommand | None, situation: Situation, now_ns: int) -> SafetyVerdict:
         """The verdict on `wish` (None: nobody has one, so brake) in `situation`, whose mode is already the new one."""

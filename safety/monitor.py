@@ -1,9 +1,9 @@
 """Is the robot's eyesight to be trusted, and does what it sees lead to failure? Pure in the state, deterministic, no torch.
 
-Named causes come first (default deny): a camera that is missing, old, frozen (the same pixels under new stamps; a real
-sensor's noise never repeats), dark, overexposed, or of a brightness the classifier was never trained on. Then the
-pseudo-count of the chosen chunk (`taco`): one that is no number, or several in a row below the level that
-`monitor_training.calibrate_counts` wrote into the card; a card without it has no opinion on finite counts. Last the
+Named causes come first (default deny): a camera that is missing, old, frozen or torn (the same pixels under new stamps, in
+the whole picture or in a band of it; a real sensor's noise never repeats), dark, overexposed, or of a brightness the classifier
+was never trained on. Then the pseudo-count of the chosen chunk (`taco`): one that is no number, or several in a row below the
+level that `monitor_training.calibrate_counts` wrote into the card; a card without it has no opinion on finite counts. Last the
 classifier: the ONNX network of `monitor_training`, a probability that the state shown lies outside the V-OCBF safe set,
 against the threshold whose missed-failure rate is bounded by `conformal`.
 """
@@ -33,11 +33,11 @@ NETWORK = "monitor.onnx"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is remembered of one camera: newest stamp, digest of its pixels, and how many stamps in a row showed them."""
+    """What is remembered of one camera: newest stamp, and of each band of rows its digest and how many stamps showed it."""
 
     t_ns: int
-    digest: bytes
-    repeats: int
+    digests: tuple[bytes, ...]
+    repeats: tuple[int, ...]
     grey: float
     bright: float
 
@@ -95,9 +95,9 @@ def read_card(folder: Path) -> dict[str, Any]:
         if not (folder / name).is_file():
             raise PolicyError(f"monitor.model: {folder / name} is missing; train the monitor, or leave monitor.model empty")
     try:
-        card: dict[str, Any] = json.loads((folder / CARD).read_text())
+        card: dict[str, Any] = parse_json(read_text(folder / CARD))
         wanted = card["sha256"]
-    except (ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise PolicyError(f"monitor.model: {folder / CARD} is no monitor card ({error}); train the monitor again") from error
     found = hashlib.sha256((folder / NETWORK).read_bytes()).hexdigest()
     if found != wanted:
@@ -164,11 +164,13 @@ class Monitor:
     def _look(self, last: Seen | None, frame: CameraFrame) -> Seen:
         if last is not None and frame.t_ns == last.t_ns:
             return last
-        digest = blake2b(frame.rgb.tobytes(), digest_size=16).digest()
-        repeats = last.repeats + 1 if last is not None and digest == last.digest else 1
+        bands = np.array_split(frame.rgb, self._settings.bands)
+        digests = tuple(blake2b(band.tobytes(), digest_size=16).digest() for band in bands)
+        before = [] if last is None else zip(digests, last.digests, last.repeats, strict=True)
+        repeats = tuple(count + 1 if new == old else 1 for new, old, count in before) or (1,) * len(digests)
         grey = cv2.cvtColor(np.ascontiguousarray(frame.rgb), cv2.COLOR_RGB2GRAY)
         bright = cv2.countNonZero(cv2.inRange(grey, self._settings.bright_level, 255.0)) / grey.size
-        return Seen(frame.t_ns, digest, repeats, float(cv2.mean(grey)[0]), float(bright))
+        return Seen(frame.t_ns, digests, repeats, float(cv2.mean(grey)[0]), float(bright))
 
     def _judge(self, state: MonitorState, choice: ChoiceNote | None) -> tuple[int | None, int]:
         """`judged` and `unfamiliar` after `choice`. A count that is no number is as bad as the whole row; none is no opinion."""
@@ -196,8 +198,8 @@ class Monitor:
             return f"missing:{name}"
         if not 0 <= now_ns - seen.t_ns <= nanoseconds(self._settings.frame_age_s):
             return f"stale:{name}"
-        if seen.repeats >= self._settings.frozen_frames:
-            return f"frozen:{name}"
+        if max(seen.repeats) >= self._settings.frozen_frames:
+            return f"{'frozen' if min(seen.repeats) > 1 else 'torn'}:{name}"
         if seen.grey < self._settings.dark_level:
             return f"dark:{name}"
         if seen.bright > self._settings.bright_share:

@@ -36,7 +36,7 @@ def test_the_wish_is_the_straight_line_through_the_rows_to_the_last(now_ms: int)
 
 
 def test_before_the_first_row_and_after_the_last_there_is_no_wish() -> None:
-    buffer = _pushed(_chunk(100), 50)
+    buffer = _pushed(_chunk(100, obs_ms=50), 50)
     assert buffer.at(99 * MS) is None and buffer.due(99 * MS) is None
     assert buffer.at(100 * MS) is not None and buffer.at(300 * MS) is not None
     assert buffer.at(300 * MS + 1) is None and buffer.due(300 * MS + 1) is None
@@ -55,6 +55,12 @@ def test_a_chunk_of_an_older_or_the_same_observation_is_refused() -> None:
     held = _pushed(_chunk(100), 100)
     for obs_ms in (99, 100):
         assert held.push(_chunk(150, obs_ms=obs_ms), 150 * MS) == (held, Reason.CHUNK_OUT_OF_ORDER)
+
+
+def test_a_chunk_of_an_observation_yet_to_come_is_refused_and_does_not_outrank_the_good_ones() -> None:
+    held = _pushed(_chunk(100), 100)
+    assert held.push(_chunk(150, obs_ms=151), 150 * MS) == (held, Reason.CHUNK_OUT_OF_ORDER)
+    assert _pushed(_chunk(150, obs_ms=150), 150, held).playing is not held.playing
 
 
 def test_the_playing_chunk_goes_on_until_the_next_one_is_due() -> None:

@@ -19,9 +19,9 @@ class SafetySettings:
 
     joints_stale_s: float = 0.05
     joints_lost_s: float = 0.20
-    policy_silent_s: float = 0.35
-    teleop_silent_s: float = 0.30
-    monitor_silent_s: float = 0.40
+    policy_silent_s: float = 0.28
+    teleop_silent_s: float = 0.28
+    monitor_silent_s: float = 0.28
     hazards_stale_s: float = 0.50
     fallback_silent_s: float = 0.10
     clear_s: float = 0.50
@@ -52,6 +52,8 @@ class SafetySettings:
 class MonitorSettings:
     """The failure monitor. `model`: directory of its ONNX network ("" = model-free signals only).
 
+    A picture, or one of its `bands` of rows, that shows the same pixels under `frozen_frames` stamps is an alarm; 1 band: only
+    the whole picture, for cameras whose compression repeats still parts exactly.
     `alpha`: bound on the missed-failure rate, held with `confidence`. Grey levels (0..255) darker on average than `dark_level`,
     or more than `bright_share` of pixels above `bright_level`, is an alarm.
     `train_*` shape the training: pixels of the downsampled side, channels, gradient steps, pictures a batch, share held out.
@@ -62,7 +64,8 @@ class MonitorSettings:
     alpha: float = 0.05
     confidence: float = 0.95
     frozen_frames: int = 3
-    frame_age_s: float = 0.25
+    bands: int = 4
+    frame_age_s: float = 0.20
     dark_level: float = 12.0
     bright_level: float = 250.0
     bright_share: float = 0.5
@@ -73,6 +76,9 @@ class MonitorSettings:
     train_lr: float = 2e-3
     train_rate_hz: float = 10.0
     train_holdout: float = 0.3
+
+    def __post_init__(self) -> None:
+        _at_least("monitor", self, 1, "bands", "frozen_frames")
 
 
 @dataclass(frozen=True)

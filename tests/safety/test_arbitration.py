@@ -11,9 +11,10 @@ from robot_stack.control import ControlState
 from robot_stack.types import ARMED, Hazards, JointState, Mode, Reason, Request
 from safety.arbitration import TABLE, Condition, arbitrate
 
-SETTINGS = SafetySettings(policy_silent_s=0.30)
+SETTINGS = SafetySettings(policy_silent_s=0.30, teleop_silent_s=0.30)
 TOO_LONG_MS = round(1e3 * SETTINGS.stop_after_s)
 NOW = 100_000_000_000
+QD_MAX = np.array([2.0, 3.0])
 MS = 1_000_000
 
 
@@ -39,7 +40,7 @@ HELD = replace(GOOD, mode=Mode.FALLBACK, resume=Mode.POLICY, since_ns=NOW - 200 
 
 
 def _ask(state: ControlState, request: Request | None = None) -> tuple[Mode, tuple[Reason, ...]]:
-    return arbitrate(state, request, NOW, SETTINGS, num_joints=2)
+    return arbitrate(state, request, NOW, SETTINGS, QD_MAX)
 
 
 ROWS = [
@@ -58,6 +59,9 @@ ROWS = [
     ("POLICY", {"joints": _joints(value=np.nan)}, None, "STOP", "JOINTS_NOT_FINITE"),
     ("TELEOP", {"joints": _joints(num=3)}, None, "STOP", "JOINTS_NOT_FINITE"),
     ("FALLBACK", {"joints": _joints(value=np.inf)}, None, "STOP", "JOINTS_NOT_FINITE"),
+    ("POLICY", {"before": _joints(15, value=0.5)}, None, "STOP", "TRACKING"),
+    ("TELEOP", {"before": _joints(15, value=-0.5)}, None, "STOP", "TRACKING"),
+    ("FALLBACK", {"before": _joints(15, value=0.5)}, None, "STOP", "TRACKING"),
     ("POLICY", {"hazards": _hazards(501)}, None, "FALLBACK", "HAZARDS_STALE"),
     ("POLICY", {"hazards": _hazards(x=np.nan)}, None, "FALLBACK", "HAZARDS_STALE"),
     ("TELEOP", {"hazards": None}, None, "FALLBACK", "HAZARDS_STALE"),
@@ -130,13 +134,13 @@ def test_stop_latches_whatever_is_asked_but_reset() -> None:
 def test_arming_gives_the_source_a_grace_before_it_counts_as_silent() -> None:
     for mode in ARMED:
         armed = replace(GOOD, mode=mode, since_ns=NOW, chunk_ns=NOW, chunk_due=False)
-        assert arbitrate(armed, None, NOW, SETTINGS, 2) == (mode, ())
+        assert arbitrate(armed, None, NOW, SETTINGS, QD_MAX) == (mode, ())
         for elapsed_ms, expected in ((290, mode), (310, Mode.FALLBACK)):
             later = NOW + elapsed_ms * MS
             fresh = replace(
                 armed, joints=JointState(later, np.zeros(2), np.zeros(2)), score_ns=later, hazards=_hazards(-elapsed_ms)
             )
-            assert arbitrate(fresh, None, later, SETTINGS, 2)[0] is expected
+            assert arbitrate(fresh, None, later, SETTINGS, QD_MAX)[0] is expected
 
 
 def test_fallback_waits_for_the_alarm_to_be_quiet() -> None:

@@ -8,10 +8,11 @@ import pytest
 from robot_stack.config.schema import SafetySettings
 from robot_stack.control import ControlState
 from robot_stack.types import Hazards, JointState, Mode, Reason, Request
-from safety.arbitration import ABSURD, arbitrate, fallback_silent, joints_stale, known, sane, usable
+from safety.arbitration import ABSURD, arbitrate, fallback_silent, joints_stale, jumped, known, sane, usable
 
 SETTINGS = SafetySettings(policy_silent_s=0.30, teleop_silent_s=0.20)
 NOW = 100_000_000_000
+QD_MAX = np.array([2.0, 3.0])
 S = 1_000_000_000
 
 
@@ -44,7 +45,7 @@ AGES = [
 
 
 def _ask(state: ControlState, request: Request | None = None) -> tuple[Mode, tuple[Reason, ...]]:
-    return arbitrate(state, request, NOW, SETTINGS, num_joints=2)
+    return arbitrate(state, request, NOW, SETTINGS, QD_MAX)
 
 
 @pytest.mark.parametrize(("limit_s", "aged", "to", "reason"), AGES)
@@ -113,6 +114,36 @@ def test_joints_and_the_fallback_are_late_to_the_nanosecond() -> None:
         assert fallback_silent(replace(GOOD, fallback_ns=NOW - age), NOW, SETTINGS) is late
     assert joints_stale(replace(GOOD, joints=None), NOW, SETTINGS)
     assert fallback_silent(replace(GOOD, fallback_ns=None), NOW, SETTINGS)
+
+
+@pytest.mark.parametrize("joint", [0, 1])
+@pytest.mark.parametrize("passed_ns", [0, 10_000_000, 500_000_000])
+def test_a_joint_jumps_that_was_measured_further_away_than_it_can_have_moved(joint: int, passed_ns: int) -> None:
+    most = SETTINGS.tracking_limit + 2.0 * passed_ns * 1e-9 * QD_MAX[joint]
+    for sign in (1.0, -1.0):
+        for by, jumps in ((0.0, False), (most * (1.0 - 1e-12), False), (most * (1.0 + 1e-12), True)):
+            q = np.zeros(2)
+            q[joint] = sign * by
+            state = replace(GOOD, before=_joints(passed_ns), joints=JointState(NOW, q, np.zeros(2)))
+            assert jumped(state, SETTINGS, QD_MAX) is jumps
+            assert _ask(state) == ((Mode.STOP, (Reason.TRACKING,)) if jumps else (Mode.POLICY, ()))
+
+
+def test_a_jump_backwards_in_time_gets_no_allowance() -> None:
+    state = replace(GOOD, before=_joints(-S // 10), joints=JointState(NOW, np.array([0.2, 0.0]), np.zeros(2)))
+    assert jumped(state, SETTINGS, QD_MAX)
+
+
+@pytest.mark.parametrize("odd", [np.array([np.nan, 0.0]), np.array([np.inf, 0.0]), np.zeros(3)])
+def test_what_is_no_measurement_has_not_jumped(odd: np.ndarray) -> None:
+    strange = JointState(NOW, odd, np.zeros(odd.size))
+    for change in ({"before": None}, {"joints": None}, {"before": strange}, {"before": _joints(), "joints": strange}):
+        assert not jumped(replace(GOOD, **change), SETTINGS, QD_MAX)
+
+
+def test_a_disarmed_arm_may_be_put_elsewhere() -> None:
+    far = JointState(NOW - 10_000_000, np.ones(2), np.zeros(2))
+    assert _ask(replace(GOOD, mode=Mode.DISARMED, before=far)) == (Mode.DISARMED, ())
 
 
 def test_lost_joints_are_named_once() -> None:
