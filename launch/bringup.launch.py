@@ -1,51 +1,31 @@
-"""The graph of robot_stack.graph, started by a full ROS 2; without one, `robot-stack run` starts the same processes.
+"""A robot, its cameras, its safety and a policy: the graph of robot_stack.graph, started by a full ROS 2.
 
-ros2 launch robot_stack bringup.launch.py bundle:=runs/bundle
-ros2 launch robot_stack bringup.launch.py bundle:=runs/bundle overrides:="robot=sim_arm run.fifo_priority=50"
+ros2 launch robot_stack bringup.launch.py robot:=path/to/mine.yaml bundle:=runs/bundle
+ros2 launch robot_stack bringup.launch.py bundle:=runs/bundle overrides:="run.fifo_priority=50"
+ros2 launch robot_stack bringup.launch.py robot:=left.yaml bundle:=runs/bundle namespace:=left
+
+Without a full ROS 2 `robot-stack run` starts the same processes. Several arms: include it once for each, in a namespace each.
 """
 
-import os
-import shlex
-import sys
-
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable
-from launch.substitutions import LaunchConfiguration
+from launch.actions import OpaqueFunction
 
 from launch import LaunchDescription
-from robot_stack.bringup import prepare
-from robot_stack.config.commands import RecordCommand, RunCommand
-from robot_stack.config.load import load
-
-RESPAWN_S = 2.0
-"""A node whose device is not there yet, or went away, ends and tries again. arm_node comes back DISARMED."""
+from robot_stack.nodes.launching import argument, bring_up, said
 
 
-def bring_up(context):
-    """The actions: discovery kept on this computer first, then every process, as the supervisor would start it."""
-    bundle = LaunchConfiguration("bundle").perform(context)
-    overrides = shlex.split(LaunchConfiguration("overrides").perform(context))
-    command = load(RunCommand, [f"bundle={bundle}", *overrides]) if bundle else load(RecordCommand, overrides)
-    domain = command.run.domain if command.run.domain > 0 else int(os.environ.get("ROS_DOMAIN_ID", "0"))
-    prepared = prepare(command, domain)
-    world = [prepared.description.world] if prepared.description.world else []
-    return [
-        *(SetEnvironmentVariable(name, value) for name, value in prepared.environment.items()),
-        *(ExecuteProcess(name=process.name, cmd=process.command(sys.executable), output="screen") for process in world),
-        *(
-            ExecuteProcess(
-                name=process.name, cmd=process.command(sys.executable), output="screen", respawn=True, respawn_delay=RESPAWN_S
-            )
-            for process in prepared.description.nodes
-        ),
-    ]
+def start(context):
+    """The actions, once the arguments are known."""
+    return bring_up(context, said(context, "robot"), said(context, "bundle"), said(context, "namespace"))
 
 
 def generate_launch_description():
     """What `ros2 launch` asks for."""
     return LaunchDescription(
         [
-            DeclareLaunchArgument("bundle", default_value="", description="folder of the exported policy; '' = a human instead"),
-            DeclareLaunchArgument("overrides", default_value="", description="settings, as `robot-stack run` takes them"),
-            OpaqueFunction(function=bring_up),
+            argument("robot", "sim_arm", "name or YAML file of the robot"),
+            argument("bundle", "", "folder of the exported policy; '' = a human instead"),
+            argument("namespace", "", "name of this arm among several"),
+            argument("overrides", "", "settings, as `robot-stack run` takes them"),
+            OpaqueFunction(function=start),
         ]
     )

@@ -50,7 +50,7 @@ class Spell:
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """What came on a topic since it was last asked: messages, the oldest on arrival (ns), and when the last came (None: none ever)."""
+    """What came on a topic since it was last asked: messages, the oldest on arrival (ns), when the last came (None: none yet)."""
 
     messages: int = 0
     age_ns: int = 0
@@ -100,7 +100,7 @@ def topic_reading(name: str, stale_s: float, heard: Hearing, now_ns: int, dt_ns:
 
 @dataclass(frozen=True, slots=True)
 class ServoState:
-    """One servo as last heard `age_s` ago: `temperature` degC (None: nothing heard yet), its `faults`, exchanges `missed` so far."""
+    """One servo as last heard `age_s` ago: `temperature` degC (None: nothing yet), its `faults`, exchanges `missed` so far."""
 
     joint: str
     age_s: float

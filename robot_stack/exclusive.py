@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import IO
 
 
-def hold(name: str) -> IO[str] | None:
-    """An open lock on `name`, held until it is closed or this process ends; None when another process of this user has it."""
+def hold(name: str, shared: bool = False) -> IO[str] | None:
+    """An open lock on `name`, held until it is closed or this process ends; None when another process of this user has it.
+
+    `shared`: with others that hold it shared, too.
+    """
     path = Path(tempfile.gettempdir()) / f"robot_stack_{os.getuid()}_{name}.lock"
     file = path.open("a+")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return None

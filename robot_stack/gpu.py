@@ -1,4 +1,4 @@
-"""The GPUs of this computer, for diagnostics: by NVIDIA's own `nvidia-ml-py` (extra `gpu`), none where it is missing or finds none."""
+"""The GPUs of this computer, for diagnostics: by NVIDIA's `nvidia-ml-py` (extra `gpu`); none where it is missing."""
 
 from functools import cache
 from typing import Any
@@ -7,7 +7,7 @@ from robot_stack.diagnostics import Reading, gpu_reading
 
 
 def readings() -> list[Reading]:
-    """How warm, busy and full each GPU is now. A figure the GPU does not give (a Jetson has no memory of its own) is left at 0."""
+    """How warm, busy and full each GPU is now. A figure it does not give (a Jetson has no memory of its own) is left at 0."""
     return [_reading(number, *found) for number, found in enumerate(_handles())]
 
 

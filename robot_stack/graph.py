@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 PACKAGE = "robot_stack"
 ARM_NODE = "arm_node"
+POLICY_NODE = "policy_node"
 RECORDER_NODE = "recorder_node"
 TELEOP_NODE = "teleop_node"
 
@@ -105,7 +106,7 @@ class GraphDescription:
 
 
 def within(namespace: str, name: str) -> str:
-    """The topic, service or node `name` ("/arm/verdict") as it is called on the wire by the arm in `namespace` ("": the only one)."""
+    """The topic, service or node `name` ("/arm/verdict") as the wire knows it of the arm in `namespace` ("": the only one)."""
     inner, name = namespace.strip("/"), name.removeprefix("/")
     return f"/{inner}/{name}" if inner else f"/{name}"
 
@@ -182,12 +183,29 @@ FALLBACK_COMMAND = Topic(
     sealed=True,
 )
 SCORE = Topic("/monitor/score", JOINT_STATE, "monitor_node", True, 1, 50, "reliable: an alarm may not be lost", sealed=True)
-HAZARDS = Topic("/monitor/hazards", JOINT_STATE, "monitor_node", True, 1, 50, "reliable: few and small, the filter needs each", sealed=True)
+HAZARDS = Topic(
+    "/monitor/hazards", JOINT_STATE, "monitor_node", True, 1, 50, "reliable: few and small, the filter needs each", sealed=True
+)
 DIAGNOSTICS = Topic(
-    "/diagnostics", DIAGNOSTIC_ARRAY, "every node", True, 1, 50, "reliable: once a second, for people and aggregators", shared=True
+    "/diagnostics",
+    DIAGNOSTIC_ARRAY,
+    "every node",
+    True,
+    1,
+    50,
+    "reliable: once a second, for people and aggregators",
+    shared=True,
 )
 STOP_ALL = Topic(
-    "/stop_all", EMPTY, "operator", True, 1, 1, "reliable: stops every arm of the domain; anyone may", stale_s=math.inf, shared=True
+    "/stop_all",
+    EMPTY,
+    "operator",
+    True,
+    1,
+    1,
+    "reliable: stops every arm of the domain; anyone may",
+    stale_s=math.inf,
+    shared=True,
 )
 
 
@@ -215,17 +233,19 @@ def describe(
     human: bool = False,
     namespace: str = "",
     respawn: Mapping[str, Respawn] | None = None,
+    policy: bool = True,
 ) -> GraphDescription:
     """The graph of a robot with `cameras`, its nodes in `namespace`, configured by the run file `config`.
 
-    `world` None: the hardware is real. `human`: teleop_node in the place of policy_node. `respawn`: by kind of node; never arm_node.
+    `world` None: the hardware is real. `policy` and `human` move the arm; both: the human may intervene. `respawn`: by kind of
+    node; never arm_node.
     """
-    driver = node(TELEOP_NODE, "teleop_node", config) if human else node("policy_node", "policy_node", config, nice=5)
     nodes = (
         *(node(camera_node(camera), "camera_node", config, camera=camera) for camera in cameras),
         node("fallback_node", "fallback_node", config),
         node("monitor_node", "monitor_node", config),
-        driver,
+        *((node(POLICY_NODE, "policy_node", config, nice=5),) if policy else ()),
+        *((node(TELEOP_NODE, "teleop_node", config),) if human else ()),
         node(ARM_NODE, "arm_node", config),
         node(RECORDER_NODE, "recorder_node", config),
     )

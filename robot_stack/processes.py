@@ -19,16 +19,20 @@ POLL_S = 0.02
 
 
 class ProcessGroup:
-    """Processes by name. Each runs in a session of its own: Ctrl-C reaches the starter alone, which stops them in order."""
+    """Processes by name. Each runs in a session of its own: Ctrl-C reaches the starter alone, which stops them in order.
+
+    `returning`: those that somebody starts again when they end.
+    """
 
     def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
         self.environment = dict(environment)
+        self.returning: frozenset[str] = frozenset()
         self._directory = directory
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, process: Process) -> None:
-        """Start `process`; what it prints goes to its log file."""
-        with self.log_file(process.name).open("wb") as log:
+        """Start `process`; what it prints goes to its log file, below what it printed before."""
+        with self.log_file(process.name).open("ab" if process.name in self._running else "wb") as log:
             self._running[process.name] = subprocess.Popen(
                 process.command(sys.executable),
                 env=self.environment,
@@ -55,8 +59,10 @@ class ProcessGroup:
         return {name: code for name, code in codes.items() if code is not None}
 
     def require_alive(self) -> None:
-        """Raises RobotStackError with the end of its log when a process has ended."""
+        """Raises RobotStackError with the end of its log when a process has ended that does not return."""
         for name, code in self.dead().items():
+            if name in self.returning:
+                continue
             raise RobotStackError(f"{name}: ended with {code}; {self.log_file(name)} ends with:\n{self.tail(name)}")
 
     def tail(self, name: str, lines: int = 12) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from robot_stack.config.schema import _at_least
+from robot_stack.config.bounds import at_least as _at_least
 from robot_stack.errors import ConfigError
 
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from robot_stack.config.schema import _at_least
+from robot_stack.config.bounds import at_least as _at_least
 from robot_stack.errors import ConfigError
 
 NAMESPACE = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)*")

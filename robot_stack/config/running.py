@@ -16,13 +16,17 @@ class RunSettings:
 
     `domain` < 0: a free one is drawn for each run. `namespace`: the name of this arm among several on one `domain`. `network` "":
     this computer alone, else the IPv4 address of the interface to use. `fifo_priority` 1..99 asks for SCHED_FIFO for the control
-    loop (0: normal scheduling), `cpu` >= 0 for a core of its own. `policy_period_s`, `teleop_period_s`: the least time between two
-    chunks; a policy that decides anew too often changes its mind too often.
+    loop (0: normal scheduling), `cpu` >= 0 for that core. `policy_period_s`, `teleop_period_s`: least time between two chunks; a
+    policy that decides anew too often changes its mind too often.
     `candidates` N (0: the bundle's). `start_s`: how long the graph may take to come up.
     `respawn`: nodes that are started again after a failure ("policy", "camera:20" with its own number of tries), after
     `respawn_wait_s`, twice as long each time up to `respawn_most_s`, at most `respawn_tries` times in a row: one that ran for
     `respawn_well_s` begins a new row. Nodes not named stay dead.
-    Episode i of `episodes` starts the simulated world from `seed` + i.
+    Episode i of `episodes` starts the simulated world from `seed` + i. `console`: the operator's page beside it.
+    `allow`: names of programs beside this graph that may send chunks and arm it, each with the key that is written for it into
+    the run's folder; [anyone]: whoever is on `network`. `trusted_keys`: files of public keys; with any, a bundle that none of
+    them signed is refused. `keystore`: the folder of `robot-stack secure enclaves`; DDS security is then enforced, or nothing
+    starts.
     """
 
     domain: int = -1
@@ -43,6 +47,10 @@ class RunSettings:
     respawn_most_s: float = 8.0
     respawn_well_s: float = 30.0
     seed: int = 0
+    console: bool = False
+    allow: list[str] = field(default_factory=list)
+    trusted_keys: list[str] = field(default_factory=list)
+    keystore: str = ""
 
     def __post_init__(self) -> None:
         at_least("run", self, 0.0, "episode_s", "start_s", "candidates", "fifo_priority", "seed", "respawn_tries")
@@ -54,8 +62,3 @@ class RunSettings:
             if not re.fullmatch(rf"({'|'.join(RESPAWNED)})(:\d{{1,4}})?", entry):
                 allowed = f"{', '.join(RESPAWNED)}, each with :TRIES if wanted; arm_node is never started again"
                 raise ConfigError(f"run.respawn: found {entry!r}, allowed {allowed}")
-
-    def tries(self) -> dict[str, int]:
-        """How often each kind of node may be started again in a row; a kind left out: never."""
-        named = (entry.partition(":") for entry in self.respawn)
-        return {name: int(number) if number else self.respawn_tries for name, _, number in named}

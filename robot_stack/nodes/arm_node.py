@@ -1,37 +1,57 @@
 """Owns the arm and the filter: one thread on absolute deadlines decides, commands and publishes; ROS only fills its inbox."""
 
-import gc
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import IO, Any
 
 from std_srvs.srv import Trigger
 
 from robot_stack import build
+from robot_stack.clock import NS_PER_S
 from robot_stack.data.wire import command_value, hazards_value, score_value, to_message
+from robot_stack.diagnostics import Level, Reading, ServoState, servo_reading
 from robot_stack.errors import ContractError, DriverError
 from robot_stack.exclusive import hold, holder
-from robot_stack.graph import COMMAND, FALLBACK_COMMAND, HAZARDS, JOINTS, POLICY_CHUNK, SCORE, TELEOP_CHUNK, VERDICT, Topic
+from robot_stack.graph import (
+    COMMAND,
+    FALLBACK_COMMAND,
+    HAZARDS,
+    JOINTS,
+    POLICY_CHUNK,
+    SCORE,
+    STOP_ALL,
+    TELEOP_CHUNK,
+    VERDICT,
+    Topic,
+)
 from robot_stack.interfaces import Arm, Safety
 from robot_stack.nodes.arm_loop import ArmLoop
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
 from robot_stack.nodes.messages import make
-from robot_stack.nodes.periodic import Periodic
-from robot_stack.nodes.sayer import Sayer
-from robot_stack.types import Request, Step
+from robot_stack.nodes.realtime import collect, give_back_the_collector, lock_memory, own_the_collector
+from robot_stack.seal import WITH_PERMIT
+from robot_stack.types import ARMED, Mode, Request, Step
 
 BRAKE_S = 2.0
 """The longest the arm may take to come to rest when the node ends."""
+ARMS = {Mode.POLICY.value: Request.ARM_POLICY, Mode.TELEOP.value: Request.ARM_TELEOP}
+"""What `~/arm` asks for, by the parameter `mode`."""
+LEVELS = {Mode.FALLBACK: Level.WARN, Mode.STOP: Level.ERROR}
 
 
 class ArmJob:
-    """The control loop between its topics and services. Raises DriverError when another arm_node has this arm."""
+    """The control loop between its topics and services. Raises DriverError when another arm_node has this arm.
+
+    The parameter `mode` (policy, teleop) says who moves the arm when it is armed by `~/arm`; set while armed, it changes hands.
+    """
 
     def __init__(self, node: ManagedNode, run: build.Run) -> None:
         self._node = node
         self._names = run.robot.joint_names
-        self._sayer = Sayer(node.get_logger())
+        self._sayer = node.sayer
+        self._robot = run.robot
         safety: Safety = build.safety(run)
         self._claim = _claim(run.arm_key)
         try:
@@ -39,25 +59,30 @@ class ArmJob:
         except BaseException:
             self._claim.close()
             raise
-        self._loop = ArmLoop(self._arm, safety, self._publish, lambda text: self._sayer.say("arm", text))
+        self._loop = ArmLoop(self._arm, safety, self._publish, lambda text: self._sayer.leave("arm", text))
         self._period_ns = run.robot.dt_ns
         self._active = False
-        self._thread = Periodic("control", self._period_ns, self._loop.tick, node.fail, run.settings.fifo_priority)
+        self._ticks, self._rate = 0, round(NS_PER_S / self._period_ns)
+        self._thread = node.loop("control", self._period_ns, self._tick, run.settings.fifo_priority, run.settings.cpu)
         said = (JOINTS, COMMAND, VERDICT)
         self._out = {topic: node.publisher(topic) for topic in said}
         self._listen(node)
+        node.text("permit")
         for request in Request:
-            node.serve(Trigger, f"~/{request.value}", self._answer_with(request))
+            node.serve(Trigger, f"~/{request.value}", self._answer_with(partial(Request, request)))
+        node.text("mode", Mode.POLICY.value if run.bundle else Mode.TELEOP.value, self._mode_refusal)
+        node.serve(Trigger, "~/arm", self._answer_with(lambda: ARMS[node.text("mode")]))
+        node.subscribe(STOP_ALL, lambda _: self._stop_all())
+        node.health.watch(lambda *_: self._readings())
 
     def activate(self) -> None:
         """Start the loop, DISARMED: it measures and publishes, nothing moves."""
-        sys.setswitchinterval(0.0005)
-        gc.collect()
-        gc.freeze()
+        memory = lock_memory()
+        own_the_collector()
         self._thread.start()
         self._active = True
-        said = self._thread.said if self._loop.sends else f"{self._thread.said}, in shadow: nothing is sent to the arm"
-        self._node.get_logger().info(f"control loop at {1e9 / self._period_ns:.0f} Hz, {said}")
+        said = f"{self._thread.said}, {memory}{'' if self._loop.sends else ', in shadow: nothing is sent to the arm'}"
+        self._node.get_logger().info(f"control loop at {self._rate} Hz, {said}")
 
     def deactivate(self) -> None:
         """Bring the arm to rest through the filter, then stop the loop."""
@@ -70,11 +95,18 @@ class ArmJob:
         self._thread.stop()
         if self._node.fault is not None:
             self._brake_after_fault()
+        give_back_the_collector()
 
     def close(self) -> None:
         """Leave the arm holding where it is, for another arm_node to take."""
         self._arm.close()
         self._claim.close()
+
+    def _tick(self, lateness_ns: int) -> None:
+        self._loop.tick(lateness_ns)
+        self._ticks += 1
+        if self._ticks % self._rate == 0:
+            collect(self._loop.at_rest())
 
     def _rests(self) -> bool:
         return not self._loop.inbox.asked and self._loop.at_rest()
@@ -115,18 +147,58 @@ class ArmJob:
 
         return guarded
 
-    def _answer_with(self, request: Request) -> Callable[[Any, Any], Any]:
+    def _answer_with(self, asked: Callable[[], Request]) -> Callable[[Any, Any], Any]:
         def answer(_: Any, response: Any) -> Any:
-            if not self._active:
-                response.success, response.message = False, f"{request.value}: arm_node is not active; activate it first"
-                return response
-            question = self._loop.ask(request)
-            response.success, response.message = question.wait()
-            if question.step is None and self._loop.withdraw(question):
-                response.message += " (the request was withdrawn)"
+            response.success, response.message = self._ask(asked())
             return response
 
         return answer
+
+    def _ask(self, request: Request) -> tuple[bool, str]:
+        """Granted or not by the next tick, and why."""
+        if not self._active:
+            return False, f"{request.value}: arm_node is not active; activate it first"
+        if (why := self._not_permitted(request)) is not None:
+            return False, why
+        question = self._loop.ask(request)
+        granted, why = question.wait()
+        withdrawn = question.step is None and self._loop.withdraw(question)
+        return granted, f"{why} (the request was withdrawn)" if withdrawn else why
+
+    def _stop_all(self) -> None:
+        """Somebody stops every arm of the domain: no permit is asked for, as for any stop."""
+        if self._active:
+            self._loop.ask(Request.STOP)
+
+    def _mode_refusal(self, mode: str) -> str:
+        """Why the arm may not be in the hands of `mode`; an armed one changes hands at once, or this says what is lacking."""
+        if mode not in ARMS:
+            return f"allowed {', '.join(ARMS)}"
+        now = self._loop.state.mode
+        if not self._active or now not in ARMED or now.value == mode:
+            return ""
+        granted, why = self._ask(ARMS[mode])
+        return "" if granted else why
+
+    def _readings(self) -> Iterable[Reading]:
+        """The mode, and the servos of an arm that has some. Asked by the main loop, not by the control loop."""
+        mode = self._loop.state.mode
+        yield Reading("mode", LEVELS.get(mode, Level.OK), mode.value, {"scheduling": self._thread.said})
+        if (health := getattr(self._arm, "health", None)) is not None:
+            servos = [ServoState(s.joint, s.age_s, s.missed, *_heat(s.reading)) for s in health()]
+            yield servo_reading(servos, self._robot.bus.hot, self._robot.bus.lost_s)
+
+    def _not_permitted(self, request: Request) -> str | None:
+        """Whoever reaches this node may stop the arm; to let it move takes a permit."""
+        if request not in WITH_PERMIT:
+            return None
+        try:
+            self._node.door.admit_request(f"{self._node.get_fully_qualified_name()}/{request.value}", self._node.text("permit"))
+        except ContractError as error:
+            why = f"{request.value}: refused, the parameter `permit` holds no permit for it: {error}"
+            self._sayer.say("permit", why)
+            return why
+        return None
 
     def _publish(self, step: Step) -> None:
         if step.inputs.joints is not None:
@@ -143,6 +215,10 @@ def _claim(key: str) -> IO[str]:
     return claim
 
 
+def _heat(reading: Any) -> tuple[float | None, tuple[str, ...]]:
+    return (None, ()) if reading is None else (reading.temperature, reading.faults)
+
+
 def _wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     deadline = time.monotonic() + timeout_s
     while not condition() and time.monotonic() < deadline:
@@ -152,7 +228,7 @@ def _wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
 
 def make_job(node: ManagedNode) -> ArmJob:
     """The job of an arm_node configured by its run file."""
-    return ArmJob(node, build.load(node.text("config")))
+    return ArmJob(node, build.load(node.fixed("config")))
 
 
 if __name__ == "__main__":

@@ -2,16 +2,17 @@
 
 import sys
 import time
+from collections.abc import Iterable
 
 from robot_stack import build
 from robot_stack.data.wire import to_message
+from robot_stack.diagnostics import Reading
 from robot_stack.errors import ConfigError, DriverError
 from robot_stack.graph import frames_topic
 from robot_stack.interfaces import Camera
 from robot_stack.nodes.frame_watch import FrameWatch
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
 from robot_stack.nodes.messages import make
-from robot_stack.nodes.periodic import Periodic
 
 LOOKS_PER_FRAME = 4
 """A frame waits at most a quarter of the frame period before it is seen."""
@@ -27,7 +28,8 @@ class CameraJob:
         self._late_s = run.monitor.frame_age_s
         self._watch = FrameWatch(self._spec, self._late_s, time.monotonic_ns())
         self._publisher = node.publisher(frames_topic(camera))
-        self._loop = Periodic("camera", round(1e9 / (LOOKS_PER_FRAME * self._spec.rate_hz)), self._look, node.fail)
+        self._loop = node.loop("looks", round(1e9 / (LOOKS_PER_FRAME * self._spec.rate_hz)), self._look)
+        node.health.watch(self._readings)
 
     def activate(self) -> None:
         """Start looking."""
@@ -55,6 +57,10 @@ class CameraJob:
         self._publisher.publish(to_message(frame, make))
         self._say(self._watch.good(frame, now_ns))
 
+    def _readings(self, now_ns: int, dt_ns: int) -> Iterable[Reading]:
+        if self._loop.running:
+            yield self._watch.reading(dt_ns)
+
     def _say(self, text: str | None) -> None:
         if text is not None:
             self._logger.warning(text)
@@ -62,10 +68,10 @@ class CameraJob:
 
 def make_job(node: ManagedNode) -> CameraJob:
     """The job of a camera_node: parameter `camera` names the camera of the robot config."""
-    camera = node.text("camera")
+    camera = node.fixed("camera")
     if not camera:
         raise ConfigError("camera: found nothing, allowed the name of a camera of the robot config (-p camera:=NAME)")
-    return CameraJob(node, build.load(node.text("config")), camera)
+    return CameraJob(node, build.load(node.fixed("config")), camera)
 
 
 if __name__ == "__main__":

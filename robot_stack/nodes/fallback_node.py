@@ -11,8 +11,6 @@ from robot_stack.interfaces import FallbackController
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
 from robot_stack.nodes.messages import make
 from robot_stack.nodes.newest import NewestJoints
-from robot_stack.nodes.periodic import Periodic
-from robot_stack.nodes.sayer import Sayer
 
 
 class FallbackJob:
@@ -22,9 +20,9 @@ class FallbackJob:
         self._names = run.robot.joint_names
         self._controller: FallbackController = build.fallback(run)
         self._stale_ns = nanoseconds(run.safety.joints_stale_s)
-        self._joints = NewestJoints(node, self._names, Sayer(node.get_logger()))
+        self._joints = NewestJoints(node, self._names, node.sayer)
         self._commands = node.publisher(FALLBACK_COMMAND)
-        self._loop = Periodic("fallback", run.robot.dt_ns, self._say, node.fail)
+        self._loop = node.loop("fallback", run.robot.dt_ns, self._say)
 
     def activate(self) -> None:
         """Start saying."""
@@ -46,7 +44,7 @@ class FallbackJob:
 
 def make_job(node: ManagedNode) -> FallbackJob:
     """The job of a fallback_node configured by its run file."""
-    return FallbackJob(node, build.load(node.text("config")))
+    return FallbackJob(node, build.load(node.fixed("config")))
 
 
 if __name__ == "__main__":

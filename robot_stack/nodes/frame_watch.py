@@ -1,6 +1,7 @@
 """What to say about the frames of a camera, once a fault: gone, late, of another size, back. Trust in them is the monitor's."""
 
-from robot_stack.clock import nanoseconds
+from robot_stack.clock import nanoseconds, seconds
+from robot_stack.diagnostics import Level, Reading, rate_level
 from robot_stack.robot import CameraSpec
 from robot_stack.types import CameraFrame
 
@@ -13,6 +14,8 @@ class FrameWatch:
         self._late_ns = nanoseconds(late_s)
         self._last_ns = now_ns
         self._said: set[str] = set()
+        self._why = ""
+        self._good = self._wrong = self._age_ns = 0
 
     def gone(self, why: str) -> str | None:
         """The device is gone, because `why`."""
@@ -26,6 +29,7 @@ class FrameWatch:
 
     def wrong_size(self, frame: CameraFrame) -> str | None:
         """`frame` has not the size of the robot's file."""
+        self._wrong += 1
         height, width, _ = frame.rgb.shape
         wanted = f"{self._spec.width}x{self._spec.height}"
         return self._once(
@@ -36,12 +40,25 @@ class FrameWatch:
     def good(self, frame: CameraFrame, now_ns: int) -> str | None:
         """`frame` is new and of the right size; it may still be late."""
         silent_ns, self._last_ns = now_ns - self._last_ns, now_ns
+        self._good, self._age_ns = self._good + 1, max(self._age_ns, now_ns - frame.t_ns)
         if (age_ns := now_ns - frame.t_ns) > self._late_ns:
             return self._once("old", f"camera {self._spec.name}: frames are {age_ns / 1e6:.0f} ms old, allowed {self._limit}")
         if not self._said:
             return None
         self._said.clear()
         return f"camera {self._spec.name}: well again, after {silent_ns / 1e9:.1f} s"
+
+    def reading(self, dt_ns: int) -> Reading:
+        """The frames of the last `dt_ns`, for diagnostics. ERROR when none was good, WARN below nine tenths of the rate or when
+        something is wrong with them."""
+        good, wrong, age_ns = self._good, self._wrong, self._age_ns
+        self._good = self._wrong = self._age_ns = 0
+        level, why = rate_level(good, dt_ns, self._spec.rate_hz)
+        if self._said and level is not Level.ERROR:
+            level = Level.WARN
+        text = self._why if self._said else why
+        values = {"rate_hz": good / seconds(dt_ns), "wanted_hz": self._spec.rate_hz, "dropped": wrong, "age_max_ms": age_ns / 1e6}
+        return Reading("frames", Level.ERROR if not good else level, text, values)
 
     @property
     def _limit(self) -> str:
@@ -51,4 +68,5 @@ class FrameWatch:
         if fault in self._said:
             return None
         self._said.add(fault)
+        self._why = text
         return text

@@ -3,23 +3,33 @@
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import rclpy
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
+from robot_stack.diagnostics import loop_reading
 from robot_stack.discovery import require_known_network
 from robot_stack.errors import RobotStackError
-from robot_stack.graph import Topic
+from robot_stack.graph import Topic, within
+from robot_stack.nodes.door import Door
+from robot_stack.nodes.health import Ear, Health
 from robot_stack.nodes.messages import message_class
+from robot_stack.nodes.periodic import Periodic
 from robot_stack.nodes.qos import every, newest
+from robot_stack.nodes.sayer import Sayer
 
 WAKE_S = 0.1
 """The main loop looks for a signal or a fault this often. Waiting without a limit never wakes with the wheels' executor."""
+TEXT_MOST = 1000
+"""Characters a text parameter may have."""
 
 
 class Job(Protocol):
@@ -39,44 +49,83 @@ class Job(Protocol):
 
 
 class ManagedNode(LifecycleNode):
-    """A lifecycle node that runs one job. Parameters: `config`, the run file; `autostart`, go to active without being asked."""
+    """A lifecycle node that runs one job. Parameters: `config`, the run file; `autostart`, go to active without being asked.
+
+    While it is configured, a parameter may change only where its job has said so by `text`; setting another is refused.
+    """
 
     def __init__(self, name: str, make: Callable[["ManagedNode"], Job]) -> None:
         super().__init__(name)
-        self.declare_parameter("config", "")
-        self.declare_parameter("autostart", True)
+        self.sayer = Sayer(self.get_logger())
+        self.health = Health(self, within(self.get_namespace(), self.get_name())[1:])
+        self._changing: dict[str, Callable[[str], str]] = {}
+        self.add_on_set_parameters_callback(self._judge)
+        fixed = ParameterDescriptor(read_only=True)
+        self.declare_parameter("config", "", fixed)
+        self.declare_parameter("autostart", True, fixed)
         self.job: Job | None = None
+        self._active = False
         self.fault: BaseException | None = None
         self._make = make
+        self._door: Door | None = None
         self._opened: list[tuple[Callable[[Any], object], Any]] = []
         for service in self.services:
             if service.srv_name.endswith("/change_state"):
                 service.callback = self._guard(service.callback)
 
-    def text(self, name: str, default: str = "") -> str:
-        """The value of the text parameter `name`, declared on first use."""
+    def fixed(self, name: str, default: str = "") -> str:
+        """The value of the text parameter `name`, declared on first use, which stays as it is while the node is configured."""
         if not self.has_parameter(name):
             self.declare_parameter(name, default)
         return str(self.get_parameter(name).value)
+
+    def text(self, name: str, default: str = "", refusal: Callable[[str], str] | None = None) -> str:
+        """The value of the text parameter `name`, declared on first use, which may change at any time; `refusal` says why not
+        ("": it may)."""
+        if refusal is not None or name not in self._changing:
+            self._changing[name] = refusal or (lambda _: "")
+        return self.fixed(name, default)
+
+    def loop(self, name: str, period_ns: int, step: Callable[[int], None], priority: int = 0, cpu: int = -1) -> Periodic:
+        """A loop of the job, not yet started; how it keeps its time is said on /diagnostics."""
+        made = Periodic(name, period_ns, step, self.fail, priority, cpu)
+        self.health.watch(lambda _, dt_ns: [loop_reading(name, period_ns, made.spell(), dt_ns)] if made.running else [])
+        return made
+
+    def breathe(self) -> None:
+        """What the main loop does besides its messages: say what was left to say, and how the node is."""
+        self.sayer.flush()
+        self.health.tell(time.monotonic_ns(), "unconfigured" if self.job is None else "active" if self._active else "inactive")
+
+    @property
+    def door(self) -> Door:
+        """Who may come in, by the keys beside the run file; read anew each time the node is configured. Raises ConfigError."""
+        self._door = self._door or Door(self, Path(self.fixed("config")))
+        return self._door
 
     def fail(self, error: BaseException) -> None:
         """An exception nobody expected, from any thread: the main loop reports it and ends the process."""
         self.fault = self.fault or error
 
     def publisher(self, topic: Topic) -> Any:
-        """A publisher of `topic` that lives as long as the job."""
-        publisher = self.create_publisher(message_class(topic.type), topic.name, every(topic))
+        """A publisher of `topic`, which seals what others act on, that lives as long as the job."""
+        publisher = self.create_publisher(message_class(topic.type), self._wire_name(topic), every(topic))
         self._opened.append((self.destroy_publisher, publisher))
-        return publisher
+        return self.door.outward(publisher) if topic.sealed else publisher
 
     def subscribe(self, topic: Topic, callback: Callable[[Any], None]) -> None:
-        """Call `callback` with the newest message of `topic` for as long as the job lives."""
-        subscription = self.create_subscription(message_class(topic.type), topic.name, callback, newest(topic))
+        """Call `callback` with the newest message of `topic` that may come in, for as long as the job lives."""
+        ear = Ear(topic, callback)
+        self.health.watch(ear.check)
+        heard = self.door.inward(ear, topic, self._wire_name(topic)) if topic.sealed else ear
+        subscription = self.create_subscription(message_class(topic.type), self._wire_name(topic), heard, newest(topic))
         self._opened.append((self.destroy_subscription, subscription))
 
     def record(self, topic: Topic, callback: Callable[[bytes], None]) -> None:
         """Call `callback` with the bytes of every message of `topic` for as long as the job lives."""
-        subscription = self.create_subscription(message_class(topic.type), topic.name, callback, every(topic), raw=True)
+        ear = Ear(topic, callback, raw=True)
+        self.health.watch(ear.check)
+        subscription = self.create_subscription(message_class(topic.type), self._wire_name(topic), ear, every(topic), raw=True)
         self._opened.append((self.destroy_subscription, subscription))
 
     def serve(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:
@@ -114,7 +163,9 @@ class ManagedNode(LifecycleNode):
 
     def release(self) -> None:
         """Stop and close the job, then its topics and services; allowed at any time."""
-        job, self.job = self.job, None
+        job, self.job, self._active = self.job, None, False
+        self.health.forget()
+        self._changing.clear()
         try:
             if job is not None:
                 job.deactivate()
@@ -123,8 +174,10 @@ class ManagedNode(LifecycleNode):
             while self._opened:
                 destroy, entity = self._opened.pop()
                 destroy(entity)
+            self._door = None
 
     def _configure(self) -> None:
+        self.health.watch(lambda *_: [self.sayer.reading()])
         try:
             self.job = self._make(self)
         except BaseException:
@@ -134,10 +187,32 @@ class ManagedNode(LifecycleNode):
     def _activate(self) -> None:
         if self.job is not None:
             self.job.activate()
+            self._active = True
 
     def _deactivate(self) -> None:
+        self._active = False
         if self.job is not None:
             self.job.deactivate()
+
+    def _wire_name(self, topic: Topic) -> str:
+        return topic.name if topic.shared else within(self.get_namespace(), topic.name)
+
+    def _judge(self, parameters: list[Any]) -> SetParametersResult:
+        """Called for each set, and for each declaration, which is let through."""
+        for parameter in parameters:
+            if self.has_parameter(parameter.name) and (why := self._refusal(parameter.name, parameter.value)):
+                return SetParametersResult(successful=False, reason=f"{parameter.name}: found {parameter.value!r}, {why}")
+        return SetParametersResult(successful=True)
+
+    def _refusal(self, name: str, value: Any) -> str:
+        refusal = self._changing.get(name)
+        if refusal is not None:
+            too_long = not isinstance(value, str) or len(value) > TEXT_MOST
+            return f"allowed a text of at most {TEXT_MOST} characters" if too_long else refusal(value)
+        if self.job is None:
+            return ""
+        allowed = f"allowed to change while the node is configured: {', '.join(self._changing) or 'nothing'}"
+        return f"{allowed}; next: end the node and start it with -p {name}:=VALUE"
 
     def _attempt(self, act: Callable[[], object]) -> TransitionCallbackReturn:
         try:
@@ -191,6 +266,7 @@ def _spin(node: ManagedNode, asked: list[int]) -> int:
         return 1
     while rclpy.ok() and not asked and node.fault is None:
         executor.spin_once(timeout_sec=WAKE_S)
+        node.breathe()
     if node.fault is not None:
         node.get_logger().fatal(f"ends: {''.join(traceback.format_exception(node.fault))}")
     executor.remove_node(node)

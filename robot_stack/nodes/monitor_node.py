@@ -10,8 +10,6 @@ from robot_stack.graph import HAZARDS, SCORE
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
 from robot_stack.nodes.messages import make
 from robot_stack.nodes.newest import NewestChoice, NewestFrames
-from robot_stack.nodes.periodic import Periodic
-from robot_stack.nodes.sayer import Sayer
 
 
 class MonitorJob:
@@ -22,12 +20,11 @@ class MonitorJob:
         self._detector = build.detector(run)
         self._watched = self._monitor.start()
         self._tracked = self._detector.start()
-        sayer = Sayer(node.get_logger())
-        self._frames = NewestFrames(node, [c.name for c in run.robot.cameras], sayer)
-        self._choice = NewestChoice(node, sayer)
+        self._frames = NewestFrames(node, [c.name for c in run.robot.cameras], node.sayer)
+        self._choice = NewestChoice(node, node.sayer)
         self._scores = node.publisher(SCORE)
         self._hazards = node.publisher(HAZARDS)
-        self._loop = Periodic("monitor", nanoseconds(1.0 / run.monitor.rate_hz), self._watch, node.fail)
+        self._loop = node.loop("monitor", nanoseconds(1.0 / run.monitor.rate_hz), self._watch)
 
     def activate(self) -> None:
         """Start watching."""
@@ -53,7 +50,7 @@ class MonitorJob:
 
 def make_job(node: ManagedNode) -> MonitorJob:
     """The job of a monitor_node configured by its run file."""
-    return MonitorJob(node, build.load(node.text("config")))
+    return MonitorJob(node, build.load(node.fixed("config")))
 
 
 if __name__ == "__main__":

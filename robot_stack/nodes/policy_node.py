@@ -2,35 +2,41 @@
 
 import sys
 import time
+from collections.abc import Iterable
 
-from robot_stack import build
+from robot_stack import build, gpu
 from robot_stack.clock import nanoseconds, seconds
 from robot_stack.data.wire import note_of, to_message
+from robot_stack.diagnostics import Level, Reading
 from robot_stack.errors import PolicyError
 from robot_stack.graph import POLICY_CHOICE, POLICY_CHUNK
 from robot_stack.interfaces import Policy
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
 from robot_stack.nodes.messages import make
 from robot_stack.nodes.newest import NewestFrames, NewestJoints
-from robot_stack.nodes.periodic import Periodic
-from robot_stack.nodes.sayer import Sayer
 from robot_stack.observe import ObserveLimits, observe
 
 
 class PolicyJob:
-    """One decision every replanning period, or as fast as they come when one takes longer. Raises PolicyError on a bad bundle."""
+    """One decision every replanning period, or as fast as they come when one takes longer. Raises PolicyError on a bad bundle.
+
+    The parameter `instruction` may change at any time; each decision is noted with the one it was made on.
+    """
 
     def __init__(self, node: ManagedNode, run: build.Run) -> None:
         self._names = run.robot.joint_names
         self._policy: Policy = build.policy(run)
-        self._instruction = run.instruction
+        self._node = node
+        node.text("instruction", run.instruction, lambda text: "" if text.strip() else "allowed a text that is not empty")
+        self._latency_s, self._refused = 0.0, 0
+        node.health.watch(lambda *_: self._readings())
         self._limits = ObserveLimits()
-        self._sayer = Sayer(node.get_logger())
+        self._sayer = node.sayer
         self._frames = NewestFrames(node, self._policy.cameras, self._sayer)
         self._joints = NewestJoints(node, self._names, self._sayer)
         self._chunks = node.publisher(POLICY_CHUNK)
         self._choices = node.publisher(POLICY_CHOICE)
-        self._loop = Periodic("policy", nanoseconds(run.settings.policy_period_s), self._decide, node.fail)
+        self._loop = node.loop("decisions", nanoseconds(run.settings.policy_period_s), self._decide)
 
     def activate(self) -> None:
         """Start deciding."""
@@ -45,9 +51,10 @@ class PolicyJob:
 
     def _decide(self, _: int) -> None:
         now_ns = time.monotonic_ns()
-        cameras = self._policy.cameras
-        seen, missing, why = observe(self._frames.all(), self._joints.recent(), cameras, now_ns, self._limits, self._instruction)
+        cameras, instruction = self._policy.cameras, self._node.text("instruction")
+        seen, missing, why = observe(self._frames.all(), self._joints.recent(), cameras, now_ns, self._limits, instruction)
         if seen is None:
+            self._refused += 1
             self._sayer.say(str(missing), f"no decision: {why}")
             return
         try:
@@ -55,14 +62,24 @@ class PolicyJob:
         except PolicyError as error:
             self._sayer.say("policy", f"no decision: {error}")
             return
-        latency_s = seconds(time.monotonic_ns() - now_ns)
+        self._latency_s = latency_s = seconds(time.monotonic_ns() - now_ns)
         self._chunks.publish(to_message(choice.chunk, make, self._names))
         self._choices.publish(to_message(note_of(choice, latency_s, seen), make))
+
+    def _readings(self) -> Iterable[Reading]:
+        refused, self._refused = self._refused, 0
+        values: dict[str, float | int | str] = {
+            "latency_ms": round(1e3 * self._latency_s, 2),
+            "without": refused,
+            "instruction": self._node.text("instruction"),
+        }
+        yield Reading("policy", Level.WARN if refused else Level.OK, f"{refused} looks without a decision", values)
+        yield from gpu.readings()
 
 
 def make_job(node: ManagedNode) -> PolicyJob:
     """The job of a policy_node configured by its run file."""
-    return PolicyJob(node, build.load(node.text("config")))
+    return PolicyJob(node, build.load(node.fixed("config")))
 
 
 if __name__ == "__main__":

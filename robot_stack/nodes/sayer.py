@@ -34,7 +34,7 @@ class Sayer:
         self._logger.warning(f"{self._text} ({kept} more like it)" if kept else self._text)
 
     def leave(self, key: str, text: str) -> None:
-        """As `say`, for a thread that must not wait for a terminal or a disk: the main loop says it, within a tenth of a second."""
+        """As `say`, for a thread that must not wait for a terminal or a disk: the main loop says it a tenth of a second later."""
         self._waiting.append((key, text))
 
     def flush(self) -> None:

@@ -1,4 +1,4 @@
-"""`launch/bringup.launch.py` starts the graph of `robot_stack.graph`: checked by recording what it asks launch for."""
+"""`launch/*.launch.py` start the graph of `robot_stack.graph`: checked by recording what they ask launch for."""
 
 import json
 import os
@@ -17,7 +17,8 @@ from robot_stack.config import plain
 from robot_stack.config.robot_file import FOLDER
 from robot_stack.config.schema import TaskSettings
 
-FILE = Path(__file__).resolve().parents[2] / "launch" / "bringup.launch.py"
+FOLDER_OF_FILES = Path(__file__).resolve().parents[2] / "launch"
+FILES = ("bringup", "record", "sim")
 
 
 @dataclass
@@ -39,8 +40,10 @@ class Configuration:
         return str(context.arguments[self.name])
 
 
-@pytest.fixture
-def described(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+@pytest.fixture(params=["bringup"])
+def described(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the launch file of that name defines, with a `launch` that records."""
+
     def action(kind: str) -> Any:
         return lambda *args, **options: Recorded(kind, args, options)
 
@@ -54,13 +57,14 @@ def described(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         module = ModuleType(name)
         module.__dict__.update(content)
         monkeypatch.setitem(sys.modules, name, module)
-    return runpy.run_path(str(FILE))
+    return runpy.run_path(str(FOLDER_OF_FILES / f"{request.param}.launch.py"))
 
 
 def actions(described: dict[str, Any], folder: Path, **arguments: str) -> list[Recorded]:
-    context = SimpleNamespace(arguments={"bundle": "", "overrides": f"run.log_dir={folder}"} | arguments)
-    asked = [a for a in described["generate_launch_description"]() if a.kind == "OpaqueFunction"]
-    result: list[Recorded] = asked[0].options["function"](context)
+    asked = described["generate_launch_description"]()
+    defaults = {a.args[0]: a.options["default_value"] for a in asked if a.kind == "DeclareLaunchArgument"}
+    context = SimpleNamespace(arguments=defaults | {"overrides": f"run.log_dir={folder}"} | arguments)
+    result: list[Recorded] = next(a for a in asked if a.kind == "OpaqueFunction").options["function"](context)
     return result
 
 
@@ -90,14 +94,38 @@ def test_the_network_is_set_before_the_first_process(described: dict[str, Any], 
     assert "SetEnvironmentVariable" not in kinds[kinds.index("ExecuteProcess") :]
 
 
+@pytest.mark.parametrize("described", FILES, indirect=True)
 def test_without_a_bundle_a_human_moves_the_arm(described: dict[str, Any], tmp_path: Path) -> None:
     names = [a.options["name"] for a in actions(described, tmp_path) if a.kind == "ExecuteProcess"]
     assert "teleop_node" in names and "policy_node" not in names
 
 
-def test_a_full_ros_reads_it(tmp_path: Path) -> None:
+def test_all_but_the_arm_and_the_world_are_started_again(described: dict[str, Any], tmp_path: Path) -> None:
+    overrides = f"run.log_dir={tmp_path} run.respawn=[camera:7,recorder]"
+    processes = [a.options for a in actions(described, tmp_path, overrides=overrides) if a.kind == "ExecuteProcess"]
+    again = {a["name"]: a["respawn_max_retries"] for a in processes if a.get("respawn")}
+    assert again == {"camera_node_scene": 7, "camera_node_wrist": 7, "recorder_node": 5}
+
+
+@pytest.mark.parametrize("described", ["sim"], indirect=True)
+def test_two_simulated_arms_have_a_namespace_and_a_world_each(described: dict[str, Any], tmp_path: Path) -> None:
+    commands = [a.options["cmd"] for a in actions(described, tmp_path, arms="left right") if a.kind == "ExecuteProcess"]
+    arms = [command for command in commands if "robot_stack.nodes.arm_node" in command]
+    assert [word for command in arms for word in command if word.startswith("__ns")] == ["__ns:=/left", "__ns:=/right"]
+    worlds = [command[command.index("--name") + 1] for command in commands if "drivers.world_process" in command]
+    assert len(set(worlds)) == 2
+
+
+@pytest.mark.parametrize("described", ["bringup", "record"], indirect=True)
+def test_an_arm_may_be_given_a_namespace(described: dict[str, Any], tmp_path: Path) -> None:
+    commands = [a.options["cmd"] for a in actions(described, tmp_path, namespace="left") if a.kind == "ExecuteProcess"]
+    assert all("__ns:=/left" in command for command in commands if "drivers.world_process" not in command)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_full_ros_reads_it(name: str) -> None:
     pytest.importorskip("launch_ros", reason="needs a full ROS 2: `launch_ros` is not among the wheels")
     from launch.launch_description_sources import get_launch_description_from_python_launch_file
 
     assert os.environ.get("ROS_DISTRO")
-    assert get_launch_description_from_python_launch_file(str(FILE)).entities
+    assert get_launch_description_from_python_launch_file(str(FOLDER_OF_FILES / f"{name}.launch.py")).entities

@@ -1,0 +1,54 @@
+"""What `launch/*.launch.py` have in common: the processes of `robot_stack.graph` as actions of a full ROS 2's `launch`."""
+
+import os
+import shlex
+import sys
+from typing import Any
+
+from robot_stack.bringup import prepare
+from robot_stack.config.commands import RecordCommand, RunCommand
+from robot_stack.config.load import load
+from robot_stack.graph import Process
+
+
+def argument(name: str, default: str, description: str) -> Any:
+    """A launch argument."""
+    from launch.actions import DeclareLaunchArgument
+
+    return DeclareLaunchArgument(name, default_value=default, description=description)
+
+
+def bring_up(context: Any, robot: str, bundle: str = "", namespace: str = "") -> list[Any]:
+    """Every action that starts one arm, as the supervisor would: discovery kept on this computer first, then every process.
+
+    With a `bundle` its policy moves the arm, else a human. Settings come from the launch argument `overrides`, the domain from
+    ROS_DOMAIN_ID, unless run.domain says otherwise.
+    """
+    from launch.actions import SetEnvironmentVariable
+
+    asked = [f"robot={robot}", f"run.namespace={namespace}", *shlex.split(said(context, "overrides"))]
+    command = load(RunCommand, [f"bundle={bundle}", *asked]) if bundle else load(RecordCommand, asked)
+    domain = command.run.domain if command.run.domain > 0 else int(os.environ.get("ROS_DOMAIN_ID", "0"))
+    prepared = prepare(command, domain)
+    processes = (*([prepared.description.world] if prepared.description.world else []), *prepared.description.nodes)
+    return [
+        *(SetEnvironmentVariable(name, value) for name, value in prepared.environment.items()),
+        *(_execute(process) for process in processes),
+    ]
+
+
+def said(context: Any, name: str) -> str:
+    """The value of the launch argument `name`."""
+    from launch.substitutions import LaunchConfiguration
+
+    return str(LaunchConfiguration(name).perform(context))
+
+
+def _execute(process: Process) -> Any:
+    """`launch` knows no growing wait: a node is started again after the longest of its rule, as often as that says."""
+    from launch.actions import ExecuteProcess
+
+    options: dict[str, Any] = {}
+    if (rule := process.respawn) is not None:
+        options = {"respawn": True, "respawn_delay": rule.most_s, "respawn_max_retries": rule.tries}
+    return ExecuteProcess(name=process.name, cmd=process.command(sys.executable), output="screen", **options)
