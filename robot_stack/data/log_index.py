@@ -1,6 +1,7 @@
 """What an MCAP log or a rosbag2 folder holds, from its two ends: no message in between is read."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -8,8 +9,11 @@ from typing import Any
 
 import yaml
 from mcap.reader import SeekingReader
+from mcap.records import Metadata
+from mcap.stream_reader import StreamReader
 
 from robot_stack.clock import NS_PER_S
+from robot_stack.data.log_metadata import MARK
 from robot_stack.data.log_reader import read_log
 from robot_stack.errors import DataError
 
@@ -19,7 +23,7 @@ TICKS = "/arm/verdict"
 @dataclass(frozen=True, slots=True)
 class LogFacts:
     """`messages` by topic over `seconds`. `foreign`: not written by robot_stack; `note`: what is wrong. `rows` at `rate_hz` are
-    those of an imported recording, 0 in any other."""
+    those of an imported recording, 0 in any other. `mark`: what a person said of it while it was recorded, "" nothing."""
 
     foreign: bool = False
     seconds: float = 0.0
@@ -28,6 +32,7 @@ class LogFacts:
     note: str = ""
     rows: int = 0
     rate_hz: float = 0.0
+    mark: str = ""
 
     @property
     def ticks_hz(self) -> float:
@@ -65,7 +70,19 @@ def _ours(file: Path) -> LogFacts:
     note = "" if found else "cut: the recorder did not close it; what is there can be read"
     if not found:
         messages = {topic: 1 for topic in log.topics}
-    return LogFacts(False, seconds, messages, log.metadata.instruction, note, about.get("rows", 0), about.get("rate_hz", 0.0))
+    rows, rate_hz = about.get("rows", 0), about.get("rate_hz", 0.0)
+    return LogFacts(False, seconds, messages, log.metadata.instruction, note, rows, rate_hz, _mark(file, bool(found)))
+
+
+def _mark(file: Path, whole: bool) -> str:
+    """The last mark in `file`, found by its index or, where it was cut, from chunk to chunk; none of them is opened."""
+    label = ""
+    with file.open("rb") as stream, suppress(Exception):  # the readers raise whatever they stumble over where a file was cut
+        found = SeekingReader(stream).iter_metadata() if whole else StreamReader(stream, emit_chunks=True).records
+        for record in found:
+            if isinstance(record, Metadata) and record.name == MARK:
+                label = record.metadata["label"]
+    return label
 
 
 def _counts(file: Path) -> tuple[float, dict[str, int]] | None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from robot_stack.clock import NS_PER_S
+from robot_stack.data.findings import read_findings
 from robot_stack.data.from_log import sampled
 from robot_stack.data.log import LogMetadata, LogWriter
 from robot_stack.data.log_index import LogFacts, facts_of
@@ -45,12 +46,12 @@ class LogSource:
     kind: str = "episode logs"
 
     def folders(self) -> Iterator[Path]:
-        """Where recordings lie, in the order of their names, found as they are asked for."""
+        """Where recordings lie, in the order of their names, found as they are asked for; not in hidden folders: see `TRASH`."""
         if self.root.is_file():
             yield self.root
             return
         for folder, below, files in os.walk(self.root):
-            below.sort(key=_natural)
+            below[:] = sorted((name for name in below if not name.startswith(".")), key=_natural)
             if any(file.endswith((".mcap", ".db3")) for file in files):
                 yield Path(folder)
                 below.clear()
@@ -62,7 +63,8 @@ class LogSource:
             facts = facts_of(folder)
             rate = facts.rate_hz or self.rate_hz or facts.ticks_hz
             rows = facts.rows or max(round(facts.seconds * rate), 0)
-            yield Entry(name, self.root, str(folder), rows, rate, facts.task, note=facts.note)
+            flags = tuple(finding.sentence for finding in read_findings(folder))
+            yield Entry(name, self.root, str(folder), rows, rate, facts.task, note=facts.note, mark=facts.mark, flags=flags)
 
     def recording(self, key: str) -> Recording:
         """The recording in the folder `key`. Raises DataError when it cannot be read, or nothing in it was armed."""
@@ -95,7 +97,8 @@ def _sampled(log: EpisodeLog, source: LogSource, facts: LogFacts) -> Recording:
         cameras={c: Pictures(partial(_newest, log, c, times), range(len(times))) for c in cameras},
         task=log.metadata.instruction,
         robot=log.metadata.robot,
-        constants={"scenario": log.metadata.scenario, "started": log.metadata.started},
+        constants={"scenario": log.metadata.scenario, "started": log.metadata.started}
+        | ({"mark": facts.mark} if facts.mark else {}),
     )
 
 

@@ -139,7 +139,8 @@ def row_of(time_s: float, rate_hz: float) -> int:
 class Entry:
     """One episode as the catalogue lists it. `key` finds it in the dataset at `root`; `start_s`, `stop_s` and `stride` are what
     edits left of it. `rows`: how many that are, as far as the index knows. `note`: what is wrong, where the index says so.
-    `labels`: files of labels (`data.labels`), the newest last, below the folder of labels of the dataset that lists it."""
+    `labels`: files of labels (`data.labels`), the newest last, below the folder of labels of the dataset that lists it.
+    `mark`: what a person said of it while it was recorded; `flags`: what the quality gate found, as sentences."""
 
     name: str
     root: Path
@@ -152,6 +153,8 @@ class Entry:
     stride: int = 1
     note: str = ""
     labels: tuple[str, ...] = ()
+    mark: str = ""
+    flags: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from robot_stack.config.datasets import DataEditCommand
 from robot_stack.data.catalogue import Catalogue, source_of
 from robot_stack.data.edits import VERBS, Edit, apply, journal, read_edits, unused_runs, write_edits
+from robot_stack.data.findings import TRASH
 from robot_stack.data.labels import labels_folder
 from robot_stack.data.log_source import LogSource
 from robot_stack.data.recording import Entry
@@ -62,6 +63,8 @@ def collect(catalogue: Catalogue, yes: bool) -> str:
     edits, runs = read_edits(catalogue.root), unused_runs(catalogue.root)
     if runs:
         return _collect_labels(catalogue.root, runs, yes)
+    if trash := sorted(catalogue.root.rglob(f"{TRASH}/*")):
+        return _collect_trash(catalogue.root, trash, yes)
     if not edits:
         return f"{catalogue.root}: no edits, nothing to do"
     if isinstance(catalogue.source, LogSource):
@@ -79,6 +82,15 @@ def _collect_labels(root: Path, runs: list[Path], yes: bool) -> str:
     for run in runs:
         shutil.rmtree(run)
     return f"{root}: deleted {what}; next: `data gc` once more for what other edits left over"
+
+
+def _collect_trash(root: Path, logs: list[Path], yes: bool) -> str:
+    what = f"{len(logs)} discarded recordings: {', '.join(log.name for log in logs)}"
+    if not yes:
+        return f"{root}: in the trash are {what}; delete them with yes=true"
+    for log in logs:
+        shutil.rmtree(log)
+    return f"{root}: deleted {what}; next: `data gc` once more for what edits left over"
 
 
 def _collect_logs(catalogue: Catalogue, source: LogSource, edits: list[Edit], yes: bool) -> str:

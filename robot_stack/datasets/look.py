@@ -29,8 +29,8 @@ def listed(catalogue: Catalogue) -> Iterator[str]:
     count = rows = 0
     seconds = 0.0
     for entry in catalogue.entries():
-        note = f"  [{entry.note}]" if entry.note else ""
-        yield f"{entry.name:<24}{entry.rows:>8}{entry.seconds:>9.2f}{entry.rate_hz:>8.4g}  {entry.task}{note}"
+        said = [f"[{text}]" for text in (entry.note, *entry.flags) if text] + ([f"({entry.mark})"] if entry.mark else [])
+        yield "  ".join([f"{entry.name:<24}{entry.rows:>8}{entry.seconds:>9.2f}{entry.rate_hz:>8.4g}", entry.task, *said])
         count, rows, seconds = count + 1, rows + entry.rows, seconds + entry.seconds
     yield f"{count:,} episodes, {rows:,} rows, {seconds / 60:.1f} min"
 
