@@ -8,6 +8,7 @@ Keys come from an iterator that gives one or None each time it is asked, after w
 recorder's services instead (a page, a gamepad) is noticed: a log that is open is recorded to its end, one that is gone is over.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -131,7 +132,7 @@ class Session:
             left = ready - self.clock()
             if self.settings.unattended and left <= 0:
                 return True
-            if 0 < left <= 3 and (second := int(left) + 1) != counted:
+            if 0 < left <= 3 and (second := math.ceil(left)) != counted:
                 counted = second
                 self.teller.prompt(str(second))
             told = f"reset: {left:.0f} s" if left > 0 else f"ready: {_named(self.settings.go)} starts"

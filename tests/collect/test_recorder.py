@@ -37,7 +37,9 @@ def record(recorder: Recorder, folder: Path, *marks: str) -> str:
     return recorder.stop()
 
 
-def test_the_last_mark_counts_and_is_listed_shown_and_part_of_the_episode(recorder: Recorder, tmp_path: Path, capsys: object) -> None:
+def test_the_last_mark_counts_and_is_listed_shown_and_part_of_the_episode(
+    recorder: Recorder, tmp_path: Path, capsys: object
+) -> None:
     record(recorder, tmp_path / "data" / "000_nominal", "success", "failure")
     record(recorder, tmp_path / "data" / "001_nominal")
     catalogue = Catalogue.open(tmp_path / "data", modes=frozenset(Mode))
@@ -84,7 +86,9 @@ def test_a_discarded_log_lies_whole_in_the_trash_and_is_not_listed_until_gc_dele
     assert "001_nominal" in capsys.readouterr().out  # type: ignore[attr-defined]
 
 
-def test_discarding_while_recording_ends_the_log_first_and_overwrites_nothing_in_the_trash(recorder: Recorder, tmp_path: Path) -> None:
+def test_discarding_while_recording_ends_the_log_first_and_overwrites_nothing_in_the_trash(
+    recorder: Recorder, tmp_path: Path
+) -> None:
     for name in ("000_nominal", "000_nominal.1"):
         recorder.start(tmp_path / "000_nominal", METADATA)
         recorder.discard()
