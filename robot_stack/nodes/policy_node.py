@@ -15,6 +15,7 @@ from robot_stack.nodes.lifecycle import ManagedNode, run_node
 from robot_stack.nodes.messages import make
 from robot_stack.nodes.newest import NewestFrames, NewestJoints
 from robot_stack.observe import ObserveLimits, observe
+from robot_stack.ongoing import Ongoing
 
 
 class PolicyJob:
@@ -27,10 +28,10 @@ class PolicyJob:
         self._names = run.robot.joint_names
         self._policy: Policy = build.policy(run)
         self._node = node
-        node.text("instruction", run.instruction, lambda text: "" if text.strip() else "allowed a text that is not empty")
+        node.text("instruction", run.instruction, self._refuses)
         self._latency_s, self._refused = 0.0, 0
         node.health.watch(lambda *_: self._readings())
-        self._limits = ObserveLimits()
+        self._limits, self._ongoing = ObserveLimits(), Ongoing()
         self._sayer = node.sayer
         self._frames = NewestFrames(node, self._policy.cameras, self._sayer)
         self._joints = NewestJoints(node, self._names, self._sayer)
@@ -57,14 +58,26 @@ class PolicyJob:
             self._refused += 1
             self._sayer.say(str(missing), f"no decision: {why}")
             return
+        seen = self._ongoing.before(seen)
         try:
             choice = self._policy.decide(seen)
         except PolicyError as error:
+            self._refused += 1
             self._sayer.say("policy", f"no decision: {error}")
             return
-        self._latency_s = latency_s = seconds(time.monotonic_ns() - now_ns)
+        done_ns = time.monotonic_ns()
+        self._latency_s = latency_s = seconds(done_ns - now_ns)
+        self._ongoing.after(choice.chunk, done_ns)
         self._chunks.publish(to_message(choice.chunk, make, self._names))
         self._choices.publish(to_message(note_of(choice, latency_s, seen), make))
+
+    def _refuses(self, instruction: str) -> str:
+        """Why the policy cannot be told `instruction`; "": it can."""
+        if not instruction.strip():
+            return "allowed a text that is not empty"
+        manifest = getattr(self._policy, "manifest", None)
+        known = "" if manifest is None or manifest.tokens else manifest.instruction
+        return f"allowed {known!r}: this policy was trained on that one only" if known and instruction != known else ""
 
     def _readings(self) -> Iterable[Reading]:
         refused, self._refused = self._refused, 0

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
 
 from drivers.shared_world import SharedArm
+from robot_stack.data.log import read_log
+from robot_stack.data.wire import ChoiceNote
 from robot_stack.diagnostics import Level
 from robot_stack.errors import RobotStackError
 from robot_stack.graph import ARM_NODE
@@ -75,21 +78,21 @@ def killed_and_dead(graph: Graph) -> None:
 
 
 @pytest.mark.slow
-def test_the_instruction_changes_while_the_policy_runs_and_is_in_the_log(start_graph: Callable[..., Graph], tmp_path) -> None:
-    from robot_stack.data.log import read_log
-    from robot_stack.data.wire import ChoiceNote
-
+def test_an_instruction_the_policy_cannot_follow_is_refused_and_each_decision_is_logged_with_its_own(
+    start_graph: Callable[..., Graph], tmp_path: Path
+) -> None:
     with start_graph() as graph:
         graph.start_log(tmp_path / "log")
-        with pytest.raises(RobotStackError, match="not empty"):
-            graph.operator.instruct("  ")
-        graph.operator.instruct("Leave it where it is.")
-        until(lambda: graph.operator.readings()["policy_node: policy"].values["instruction"] == "Leave it where it is.", "it")
-        graph.operator.instruct("Put it back @ 5.")
-        began_ns = time.monotonic_ns()
-        graph.wait_for(lambda step: step.t_ns > began_ns + 1_500_000_000, PATIENCE_S)
+        for instruction, why in (("  ", "not empty"), ("Put it back.", "trained on that one only")):
+            with pytest.raises(RobotStackError, match=why):
+                graph.operator.instruct(instruction)
+        graph.operator.instruct(graph.run.instruction)
+        until(lambda: said_well(graph), "decisions that go on")
         graph.stop_log()
-    log = read_log(tmp_path / "log")
-    told = [value.instruction for _, _, value in log.iterate({"/policy/choice"}) if isinstance(value, ChoiceNote)]
-    assert told[0] == graph.run.instruction or told[0] == "Leave it where it is."
-    assert told[-1] == "Put it back @ 5."
+    notes = [note for _, _, note in read_log(tmp_path / "log").iterate({"/policy/choice"}) if isinstance(note, ChoiceNote)]
+    assert notes and {note.instruction for note in notes} == {graph.run.instruction}
+
+
+def said_well(graph: Graph) -> bool:
+    reading = graph.operator.readings().get("policy_node: policy")
+    return reading is not None and reading.level is Level.OK and float(reading.values["latency_ms"]) > 0.0
