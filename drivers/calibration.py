@@ -16,6 +16,7 @@ import numpy as np
 from drivers.servo_bus import TURN, Homing
 from robot_stack.errors import ConfigError
 from robot_stack.robot import RobotSpec
+from robot_stack.size_limits import parse_json, read_text
 from robot_stack.types import Array
 
 VERSION = 1
@@ -107,7 +108,7 @@ def load(robot: RobotSpec) -> Calibration:
     if not path.is_file():
         raise ConfigError(f"calibration: found no {path}, allowed the file of robot {robot.name!r}; {again}")
     try:
-        calibration = _from_json(json.loads(path.read_text(encoding="utf-8")))
+        calibration = _from_json(parse_json(read_text(path)))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"calibration {path}: cannot be read ({error!r}); {again}") from error
     wanted = {joint.name: joint.servo.id for joint in robot.joints}

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from robot_stack.errors import PolicyError
+from robot_stack.size_limits import BUNDLE_BYTES, BUNDLE_FILES, parse_yaml, read_text
 
 MANIFEST, MANIFEST_SUM, MODEL = "manifest.yaml", "manifest.sha256", "model.onnx"
 VERSION = 1
@@ -85,6 +86,7 @@ def load_bundle(folder: Path, joint_names: tuple[str, ...] | None = None) -> Bun
         raise PolicyError(f"{folder}: no such bundle directory; make one with `robot-stack export`")
     _check(folder / MANIFEST, _recorded_sum(folder))
     manifest = _parse(folder / MANIFEST)
+    _check_names(folder / MANIFEST, manifest.files)
     for name, wanted in manifest.files.items():
         _check(folder / name, wanted)
     if MODEL not in manifest.files:
@@ -99,12 +101,22 @@ def _recorded_sum(folder: Path) -> str:
     path = folder / MANIFEST_SUM
     if not path.is_file():
         raise PolicyError(f"{path}: missing, the bundle is truncated; copy it again or export again")
-    return path.read_text().split(" ")[0].strip()
+    return path.read_bytes()[:256].decode(errors="replace").split(" ")[0].strip()
+
+
+def _check_names(path: Path, files: Mapping[str, str]) -> None:
+    """A bundle is files in its own folder, not too many of them."""
+    outside = [name for name in files if Path(name).is_absolute() or ".." in Path(name).parts]
+    if outside or len(files) > BUNDLE_FILES:
+        found = f"{outside[0]!r}" if outside else f"{len(files)} names"
+        raise PolicyError(f"{path}: files: found {found}, allowed at most {BUNDLE_FILES} names inside the folder; export again")
 
 
 def _check(path: Path, wanted: str) -> None:
     if not path.is_file():
         raise PolicyError(f"{path}: missing, the bundle is truncated; copy it again or export again")
+    if (size := path.stat().st_size) > BUNDLE_BYTES:
+        raise PolicyError(f"{path}: found {size} bytes, allowed at most {BUNDLE_BYTES}; it is no part of a bundle")
     if (found := sha256_of(path)) != wanted:
         raise PolicyError(
             f"{path}: found sha256 {found[:12]}..., {path.stat().st_size} bytes, allowed {wanted[:12]}...: "
@@ -114,10 +126,10 @@ def _check(path: Path, wanted: str) -> None:
 
 def _parse(path: Path) -> Manifest:
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = parse_yaml(read_text(path))
         if raw["version"] != VERSION:
             raise PolicyError(f"{path}: version: found {raw['version']}, allowed {VERSION}; export again with this version")
         joint_names, cameras = tuple(raw.pop("joint_names")), raw.pop("cameras")
         return Manifest(joint_names=joint_names, cameras=tuple((name, (size[0], size[1])) for name, size in cameras), **raw)
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise PolicyError(f"{path}: not a manifest: {error!r}; export again") from error

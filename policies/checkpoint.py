@@ -15,6 +15,7 @@ from torch import Tensor
 from policies.chunk_policy import ChunkPolicy, ChunkShape
 from robot_stack.config.schema import PolicySettings, TrainSettings
 from robot_stack.errors import PolicyError
+from robot_stack.size_limits import check_weights, parse_yaml, read_text
 
 WEIGHTS, CARD, RESUME = "policy.safetensors", "policy.yaml", "resume.safetensors"
 
@@ -65,6 +66,7 @@ def load_checkpoint(folder: Path) -> tuple[ChunkPolicy, Card]:
     card = _read_card(folder)
     policy = ChunkPolicy(card.shape, card.settings)
     try:
+        check_weights(folder / WEIGHTS)
         weights = load_file(folder / WEIGHTS)
         policy.load_state_dict({re.sub(r"^denoiser\.", "head.denoiser.", name): t for name, t in weights.items()})
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -76,7 +78,7 @@ def _read_card(folder: Path) -> Card:
     if not (folder / CARD).is_file():
         raise PolicyError(f"{folder / CARD}: missing, allowed a folder that training wrote; next: robot-stack train out={folder}")
     try:
-        raw = yaml.safe_load((folder / CARD).read_text())
+        raw = parse_yaml(read_text(folder / CARD))
         return Card(
             PolicySettings(**raw.pop("settings")),
             TrainSettings(**raw.pop("train")),

@@ -16,6 +16,7 @@ from robot_stack.errors import ConfigError, DriverError, PolicyError
 from robot_stack.interfaces import Arm, Camera, FallbackController, Policy, Safety, Teleoperator
 from robot_stack.names import check_names
 from robot_stack.robot import RobotSpec
+from robot_stack.seal import make_keys
 from robot_stack.shadow import ShadowArm
 from robot_stack.types import JointState
 
@@ -69,8 +70,9 @@ def load(path: Path | str) -> Run:
 
 
 def save(run: Run, path: Path) -> None:
-    """Write the run file of `run`."""
+    """Write the run file of `run`, and new keys for its nodes beside it. Raises ConfigError on a bad name in run.allow."""
     plain.write(run, path)
+    make_keys(path.parent, run.settings.allow)
 
 
 def robot_key(name: str) -> str:
@@ -152,12 +154,21 @@ def detector(run: Run) -> "Detector":
     return Detector(run.robot, run.detector)
 
 
+def require_signature(run: Run) -> None:
+    """Raises PolicyError when there are trusted keys and none of them signed the run's bundle."""
+    if run.bundle and run.settings.trusted_keys:
+        from robot_stack.signature import verify
+
+        verify(Path(run.bundle), run.settings.trusted_keys)
+
+
 def policy(run: Run) -> Policy:
-    """The policy of the run's bundle, on one thread. Raises PolicyError on a missing or damaged bundle or other joints."""
+    """The policy of the run's bundle, on one thread. PolicyError on a missing, damaged or unsigned bundle, or other joints."""
     from policies.onnx_policy import OnnxPolicy
 
     if not run.bundle:
         raise PolicyError("bundle: found none, allowed the folder of an exported bundle; next: robot-stack export")
+    require_signature(run)
     return OnnxPolicy(run.bundle, candidates=run.settings.candidates, joint_names=run.robot.joint_names)
 
 

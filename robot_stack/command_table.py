@@ -201,6 +201,14 @@ COMMANDS = {
         "robot-stack calibrate robot=so101 port=/dev/ttyACM0",
         _later("calibrate"),
     ),
+    "secure": Command(
+        "SecureCommand",
+        "action",
+        "what keeps strangers out: status, enclaves of DDS security, keys that sign bundles (keygen, sign, verify)",
+        "robot-stack secure status\nrobot-stack secure enclaves robot=sim_arm out=runs/keystore\n"
+        "robot-stack secure keygen key=runs/release\nrobot-stack secure sign bundle=runs/bundle key=runs/release",
+        _later("secure.commands"),
+    ),
     "bench": Command("", "", "measure figures, print and store them", "robot-stack bench filter tick", _later("bench")),
     "demo": Command(
         "DemoCommand",

@@ -28,6 +28,7 @@ from robot_stack.errors import RobotStackError
 from robot_stack.graph import ARM_NODE, RECORDER_NODE, TELEOP_NODE
 from robot_stack.nodes.operator import Operator
 from robot_stack.processes import ProcessGroup
+from robot_stack.seal import KEYS, read_keys
 from robot_stack.types import INPUTS, Mode, Request, Step
 
 POLL_S = 0.05
@@ -182,7 +183,7 @@ class Graph:
             self._await(self._world_lives, deadline, "the world to run")
         for process in self.description.nodes:
             self.processes.start(process)
-        self._operator = Operator(self.domain)
+        self._operator = Operator(self.domain, read_keys(self.directory / KEYS))
         for process in self.description.nodes:
             self._await(partial(self._active, process.node), deadline, f"{process.node} to be active")
         self._await(lambda: self.operator.step() is not None, deadline, "the first verdict")

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from robot_stack.errors import ConfigError
+from robot_stack.size_limits import check_weights
 from robot_stack.types import Array
 
 
@@ -27,6 +28,7 @@ class Barrier:
     def load(cls, path: str | Path) -> "Barrier":
         """Read a barrier file. Raises ConfigError where it is missing, cut, of the wrong shapes or not finite."""
         try:
+            check_weights(Path(path))
             with safe_open(str(path), framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}
                 level = float((file.metadata() or {}).get("delta", "nan"))

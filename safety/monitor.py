@@ -9,7 +9,6 @@ against the threshold whose missed-failure rate is bounded by `conformal`.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from robot_stack.config.schema import MonitorSettings
 from robot_stack.data.wire import ChoiceNote
 from robot_stack.errors import PolicyError
 from robot_stack.robot import RobotSpec
+from robot_stack.size_limits import parse_json, read_text
 from robot_stack.types import CameraFrame, FailureScore, Image
 
 CARD = "monitor.json"

@@ -13,7 +13,7 @@ PARTS = ("policies", "safety", "drivers")
 CORE = {"types", "interfaces", "errors", "clock", "observe", "chunks", "control", "kinematics", "robot"}
 CORE |= {"device", "camera_device"}
 FOR_PARTS = {f"robot_stack.{name}" for name in CORE} | {
-    f"robot_stack.{name}" for name in ("config.schema", "config.plain", "config.robot_file", "data")
+    f"robot_stack.{name}" for name in ("config.schema", "config.plain", "config.robot_file", "data", "size_limits")
 }
 ROS_MESSAGES = {f"{name}_msgs" for name in "sensor std trajectory diagnostic geometry lifecycle action rosgraph".split()}
 ROS = ROS_MESSAGES | {"rclpy", "launch", "launch_ros", "ament_index_python", "std_srvs", "builtin_interfaces", "rcl_interfaces"}

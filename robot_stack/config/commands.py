@@ -23,6 +23,7 @@ from robot_stack.config.schema import (
     TrainSettings,
     VocbfSettings,
 )
+from robot_stack.config.secure import SecureCommand as SecureCommand
 
 
 @dataclass(frozen=True)

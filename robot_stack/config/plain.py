@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from robot_stack.errors import ConfigError
+from robot_stack.size_limits import parse_yaml, read_text
 
 Settings = TypeVar("Settings")
 
@@ -22,7 +23,7 @@ def write(settings: Any, path: Path) -> None:
 def read(kind: type[Settings], path: Path) -> Settings:
     """The `kind` that `write` wrote to `path`. Raises ConfigError naming the file, the key, what was found, what is allowed."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(read_text(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(values, Mapping):

@@ -18,6 +18,7 @@ from robot_stack.data.parquet_rows import batches_of, length_of, rows_between, t
 from robot_stack.data.recording import ACTION, STATE, TIMESTAMP, Clip, Entry, Pictures, Recording
 from robot_stack.data.video import decode_picture
 from robot_stack.errors import DataError
+from robot_stack.size_limits import parse_json, read_text
 from robot_stack.types import Array
 
 CAMERA = "observation.images."
@@ -42,7 +43,7 @@ class LeRobotSource:
         """meta/info.json."""
         file = self.root / "meta" / "info.json"
         try:
-            found: dict[str, Any] = json.loads(text_of(file))
+            found: dict[str, Any] = parse_json(text_of(file))
             version, _, _ = str(found["codebase_version"]), float(found["fps"]), found["features"]
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"dataset file {file}: found {error!r}, allowed JSON with codebase_version, fps, features") from error
@@ -230,7 +231,7 @@ def _ours(row: dict[str, Any]) -> dict[str, Any]:
 def text_of(path: Path) -> str:
     """The text of a file of a dataset. Raises DataError naming it."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
         raise DataError(f"dataset file {path}: {why}; a LeRobotDataset folder has meta, data and videos") from error
@@ -244,7 +245,7 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 try:
-                    yield json.loads(line)
+                    yield parse_json(line)
                 except ValueError as error:
                     raise DataError(f"dataset file {path}: line {number} is no JSON ({error}); copy it again") from error
 

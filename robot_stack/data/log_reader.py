@@ -9,10 +9,11 @@ from typing import Any, NoReturn
 
 from mcap.data_stream import ReadDataStream
 from mcap.records import Channel, Message, Metadata, Schema
-from mcap.stream_reader import MAGIC_SIZE, StreamReader, read_magic
+from mcap.stream_reader import MAGIC_SIZE, read_magic
 
 from robot_stack.clock import NS_PER_S
 from robot_stack.data.log_metadata import BEGIN, END, LogMetadata, LogSummary, metadata_value, summary_value
+from robot_stack.data.mcap_records import records
 from robot_stack.data.rosbags_messages import deserialize_cdr
 from robot_stack.data.wire import chunk_key, from_message, observed_ns
 from robot_stack.errors import ContractError, DataError
@@ -138,10 +139,10 @@ class EpisodeLog:
 
     def _records(self) -> Iterator[Any]:
         with self.path.open("rb") as file:
-            records = iter(StreamReader(file, validate_crcs=True).records)
+            found = records(file)
             while True:
                 try:
-                    record = next(records)
+                    record = next(found)
                 except StopIteration:
                     return
                 except Exception as error:  # whatever the decompressor or the parser stumbles over

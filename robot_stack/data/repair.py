@@ -19,8 +19,10 @@ from mcap.stream_reader import StreamReader, breakup_chunk
 from mcap.writer import CompressionType, Writer
 
 from robot_stack.data.bag_metadata import write_metadata
+from robot_stack.data.mcap_records import opened
 from robot_stack.data.rosbags_messages import definition
 from robot_stack.errors import DataError
+from robot_stack.size_limits import LOG_RECORD_BYTES
 
 CHUNK_BYTES = 2 * 1024 * 1024
 
@@ -123,7 +125,7 @@ def _records(file: Path) -> Records:
 
 def _mcap(file: Path) -> Records:
     with file.open("rb") as stream:
-        records = iter(StreamReader(stream, emit_chunks=True, validate_crcs=False).records)
+        records = iter(StreamReader(stream, emit_chunks=True, record_size_limit=LOG_RECORD_BYTES).records)
         while True:
             begin = stream.tell()
             try:
@@ -135,7 +137,7 @@ def _mcap(file: Path) -> Records:
                 return
             if isinstance(record, Chunk):
                 try:
-                    for inner in breakup_chunk(record, validate_crc=True):
+                    for inner in breakup_chunk(opened(record), validate_crc=True):
                         if isinstance(inner, Schema | Channel | Message):
                             yield inner
                 except Exception as error:  # and the decompressors, in a damaged one

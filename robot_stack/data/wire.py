@@ -29,6 +29,7 @@ from robot_stack.data.wire_scalars import (
 )
 from robot_stack.data.wire_step import step_message, step_value
 from robot_stack.errors import ContractError
+from robot_stack.size_limits import CHUNK_ROWS, IMAGE_BYTES, JOINTS, at_most
 from robot_stack.types import ActionChunk, Array, CameraFrame, Choice, FailureScore, Hazards, JointCommand, JointState, Step
 
 __all__ = [
@@ -158,6 +159,7 @@ def frame_value(message: Any) -> CameraFrame:
     """The picture in a sensor_msgs/Image; its camera is the frame_id. The pixels are shared with the message."""
     data = np.frombuffer(message.data, np.uint8)
     height, width, step = int(message.height), int(message.width), int(message.step)
+    at_most("image: bytes", data.size, IMAGE_BYTES)
     if message.encoding != "rgb8" or not height * width or step < 3 * width or data.size != height * step:
         found = f"{message.encoding} {height}x{width}, step {step}, {data.size} bytes"
         raise ContractError(
@@ -197,6 +199,7 @@ def command_value(message: Any, joint_names: Names = ()) -> JointCommand:
 
 
 def _joint_arrays(message: Any, joint_names: Names) -> tuple[Array, Array | None, Array | None]:
+    at_most("joint state: joints", len(message.name), JOINTS)
     _same_joints("joint state", tuple(message.name), joint_names)
     said = meaning(message).split()
     arrays = [np.array(a, dtype=np.float64) for a in (message.position, message.velocity, message.effort)]
@@ -235,6 +238,8 @@ def _duration(make: Make, dt_ns: int) -> Any:
 def chunk_value(message: Any, joint_names: Names = ()) -> ActionChunk:
     """The chunk in a trajectory_msgs/JointTrajectory. Raises JointNamesError on other joints or rows of another length."""
     names = tuple(message.joint_names)
+    at_most("chunk: rows", len(message.points), CHUNK_ROWS)
+    at_most("chunk: joints", len(names), JOINTS)
     _same_joints("chunk", names, joint_names)
     said = meaning(message)
     source, _, t_obs = said.rpartition("@")

@@ -8,6 +8,7 @@ import numpy as np
 
 from robot_stack.clock import NS_PER_S
 from robot_stack.errors import ContractError
+from robot_stack.size_limits import SCALARS, WORDS, at_most
 from robot_stack.types import Array, Choice, FailureScore, Hazards, Observation
 
 Make = Callable[..., Any]
@@ -70,6 +71,8 @@ def _scalars(make: Make, t_ns: int, frame_id: str, values: dict[str, float]) -> 
 
 
 def _named(message: Any, what: str, needed: tuple[str, ...]) -> dict[str, float]:
+    at_most(f"{what}: scalars", len(message.name), SCALARS)
+    at_most(f"{what}: characters of frame_id", len(message.header.frame_id), WORDS)
     values = dict(zip(message.name, (float(x) for x in message.position), strict=False))
     if missing := [name for name in needed if name not in values]:
         raise ContractError(f"{what}: found {sorted(values)}, missing {missing}")

@@ -25,6 +25,7 @@ from robot_stack.graph import ARM_NODE, RECORDER_NODE, VERDICT, Topic
 from robot_stack.nodes.lifecycle import WAKE_S
 from robot_stack.nodes.messages import message_class
 from robot_stack.nodes.qos import every
+from robot_stack.seal import WITH_PERMIT, Keys, permit
 from robot_stack.types import Request, Step
 
 KEPT_STEPS = 500
@@ -33,9 +34,13 @@ ASK_AGAIN_S = 2.0
 
 
 class Operator:
-    """Speaks to the graph on `domain` from a thread of its own. The discovery environment must be set: it is read once."""
+    """Speaks to the graph on `domain` from a thread of its own. The discovery environment must be set: it is read once.
 
-    def __init__(self, domain: int) -> None:
+    With the `keys` of the run it may ask for anything, without them for nothing that lets the arm move.
+    """
+
+    def __init__(self, domain: int, keys: Keys | None = None) -> None:
+        self._keys = keys
         self._context = rclpy.context.Context()
         rclpy.init(context=self._context, domain_id=domain, args=[], signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node("operator", context=self._context, use_global_arguments=False, start_parameter_services=False)
@@ -51,7 +56,10 @@ class Operator:
 
     def request(self, request: Request, timeout_s: float = 5.0) -> tuple[bool, str]:
         """Ask arm_node for `request`: granted or not, and its reason."""
-        return self.trigger(f"/{ARM_NODE}/{request.value}", timeout_s)
+        service = f"/{ARM_NODE}/{request.value}"
+        if request in WITH_PERMIT and self._keys is not None:
+            self.set_text(ARM_NODE, {"permit": permit(service, self._keys, time.monotonic_ns())}, timeout_s)
+        return self.trigger(service, timeout_s)
 
     def trigger(self, service: str, timeout_s: float = 5.0) -> tuple[bool, str]:
         """Call a std_srvs/Trigger `service`. Raises RobotStackError when nobody answers."""

@@ -1,10 +1,11 @@
-"""A policy gone wrong, as a process of its own: publishes one kind of bad chunk on /policy/chunk until it is ended.
+"""A policy of this run gone wrong, as a process of its own: publishes bad chunks of one kind on /policy/chunk until it ends.
 
 python chunk_publisher.py RUN_FILE nan|order|stale|short
 """
 
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import rclpy
@@ -15,6 +16,7 @@ from robot_stack.data.wire import to_message
 from robot_stack.graph import POLICY_CHUNK
 from robot_stack.nodes.messages import make, message_class
 from robot_stack.nodes.qos import every
+from robot_stack.seal import KEYS, read_keys, seal
 from robot_stack.types import ActionChunk
 
 PERIOD_S = 0.05
@@ -39,13 +41,15 @@ def bad(kind: str, names: tuple[str, ...], home: tuple[float, ...]) -> tuple[Act
 
 def main(run_file: str, kind: str) -> None:
     """Publish at 20 Hz."""
-    robot = load(run_file).robot
+    robot, keys = load(run_file).robot, read_keys(Path(run_file).with_name(KEYS))
     rclpy.init()
     node = Node(f"wrong_{kind}")
     publisher = node.create_publisher(message_class(POLICY_CHUNK.type), POLICY_CHUNK.name, every(POLICY_CHUNK))
     while rclpy.ok():
         chunk, names = bad(kind, robot.joint_names, robot.q_home)
-        publisher.publish(to_message(chunk, make, names))
+        message = to_message(chunk, make, names)
+        seal(message, POLICY_CHUNK.name, keys, time.monotonic_ns())
+        publisher.publish(message)
         time.sleep(PERIOD_S)
 
 
