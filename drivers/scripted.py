@@ -68,6 +68,9 @@ class ScriptedTeleoperator:
         self._last = rows
         return ActionChunk(now_ns, now_ns, round(ROW_S * NS_PER_S), rows, "teleop")
 
+    def close(self) -> None:
+        """A script has no device."""
+
     def _start(self, joints: JointState) -> None:
         """The hand may hang askew at first: what differs from the upright pose fades in the first `_FADE_S`."""
         self._upright = self._reach.solve(joints.q, self._plan_at(0.0)[:3])

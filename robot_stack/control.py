@@ -18,6 +18,7 @@ from robot_stack.types import (
     JointState,
     Mode,
     Reason,
+    Request,
     SafeCommand,
     SafetyVerdict,
     Step,
@@ -26,7 +27,12 @@ from robot_stack.types import (
 )
 
 TELEOP_SOURCE = "teleop"
-"""`ActionChunk.source` of a human at a device; any other source is a policy."""
+TAKE, HELD, GIVE = f"{TELEOP_SOURCE}+take", f"{TELEOP_SOURCE}+held", f"{TELEOP_SOURCE}+give"
+HUMAN_SOURCES = frozenset({TELEOP_SOURCE, TAKE, HELD, GIVE})
+"""`ActionChunk.source` of a human; any other is a policy. A device with a clutch says more: just pressed, held, given back."""
+
+INPUTS = frozenset({"joints", "fallback", "score", "hazards"})
+"""The fields of `TickInputs` that every running graph keeps sending."""
 
 OFF_PATH = frozenset({Reason.PROJECTED, Reason.INFEASIBLE, Reason.SOLVER})
 """Reasons of a verdict whose command is not on the path of the wish."""
@@ -102,7 +108,22 @@ def _take(state: ControlState, inputs: TickInputs, now_ns: int) -> tuple[Control
 def wants(state: ControlState, chunk: ActionChunk) -> bool:
     """True when `chunk` comes from the source that may move the arm now, or that may again once FALLBACK ends."""
     armed = state.resume if state.mode is Mode.FALLBACK else state.mode
-    return armed in ARMED and (armed is Mode.TELEOP) == (chunk.source == TELEOP_SOURCE)
+    return armed in ARMED and (armed is Mode.TELEOP) == (chunk.source in HUMAN_SOURCES)
+
+
+def handover(state: ControlState, chunk: ActionChunk | None) -> Request | None:
+    """What the clutch of a human whose newest `chunk` this is asks for.
+
+    From a policy it takes the arm for as long as it is held, its fallback included. An arm that fell back while the human had
+    it is taken by a new press alone. Giving back is for who has it. Nobody arms an arm that is disarmed, or leaves STOP, so.
+    """
+    owner = state.resume if state.mode is Mode.FALLBACK else state.mode
+    source = None if chunk is None else chunk.source
+    if (owner is Mode.POLICY and source in (TAKE, HELD)) or (
+        owner is Mode.TELEOP and state.mode is Mode.FALLBACK and source == TAKE
+    ):
+        return Request.ARM_TELEOP
+    return Request.ARM_POLICY if owner is Mode.TELEOP and source == GIVE else None
 
 
 def _refuse(chunk: ActionChunk, joints: JointState | None) -> Reason | None:

@@ -57,11 +57,15 @@ class Teleoperator(Protocol):
 
     @property
     def done(self) -> bool:
-        """The human has finished the job and may be left alone."""
+        """The human has finished the job and may be left alone: a policy that stood back may go on."""
         ...
 
     def act(self, now_ns: int) -> ActionChunk | None:
-        """The motion wanted from `now_ns` on, or None when the hand is off the device."""
+        """The motion wanted from `now_ns` on, or None when the hand is off the device. Raises DriverError while that is lost."""
+        ...
+
+    def close(self) -> None:
+        """Release the device; closing twice is allowed."""
         ...
 
 

@@ -7,7 +7,7 @@ CAMERAS = ("scene", "wrist")
 
 
 def test_every_topic_is_published_by_a_node_of_one_of_the_two_graphs() -> None:
-    with_policy, with_human = describe("run.yaml", CAMERAS), describe("run.yaml", CAMERAS, human=True)
+    with_policy, with_human = describe("run.yaml", CAMERAS), describe("run.yaml", CAMERAS, human=True, policy=False)
     nodes = {process.node for process in (*with_policy.nodes, *with_human.nodes)}
     assert {topic.publisher for topic in with_policy.topics} == nodes - {"recorder_node"}
 
@@ -26,8 +26,13 @@ def test_each_node_gets_its_run_file_and_each_camera_node_its_camera() -> None:
 
 
 def test_a_human_takes_the_place_of_the_policy() -> None:
-    names = {process.name for process in describe("run.yaml", CAMERAS, human=True).nodes}
+    names = {process.name for process in describe("run.yaml", CAMERAS, human=True, policy=False).nodes}
     assert "teleop_node" in names and "policy_node" not in names
+
+
+def test_a_human_who_may_intervene_stands_beside_the_policy() -> None:
+    names = {process.name for process in describe("run.yaml", CAMERAS, human=True).nodes}
+    assert {"teleop_node", "policy_node"} <= names
 
 
 def test_a_process_gives_way_to_others_only_when_told_to() -> None:

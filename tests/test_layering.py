@@ -13,11 +13,11 @@ PARTS = ("policies", "safety", "drivers")
 CORE = {"types", "interfaces", "errors", "clock", "observe", "chunks", "control", "kinematics", "robot"}
 CORE |= {"device", "camera_device"}
 FOR_PARTS = {f"robot_stack.{name}" for name in CORE} | {
-    f"robot_stack.{name}" for name in ("config.schema", "config.plain", "config.robot_file", "data", "size_limits")
+    f"robot_stack.{name}" for name in ("config.schema", "config.teleop", "config.plain", "config.robot_file", "data", "size_limits")
 }
 ROS_MESSAGES = {f"{name}_msgs" for name in "sensor std trajectory diagnostic geometry lifecycle action rosgraph".split()}
 ROS = ROS_MESSAGES | {"rclpy", "launch", "launch_ros", "ament_index_python", "std_srvs", "builtin_interfaces", "rcl_interfaces"}
-ROS_DEVICES = {"drivers/ros2_control.py", "drivers/ros_image.py"}
+ROS_DEVICES = {"drivers/joy.py", "drivers/ros2_control.py", "drivers/ros_image.py"}
 TORCH = {"torch", "onnx", "onnxscript"}
 TORCH_FILES = {
     "policies/augment.py", "policies/bc.py", "policies/checkpoint.py", "policies/chunk_policy.py", "policies/denoiser.py",
@@ -25,7 +25,7 @@ TORCH_FILES = {
     "policies/flow_one_step.py", "policies/frames.py", "policies/parity.py", "policies/pose_regressor.py",
     "policies/sensitivity.py", "policies/train.py", "policies/transformer.py", "policies/unet.py", "policies/vla.py",
     "safety/dynamics_model.py", "safety/neural_tube.py", "safety/taco.py", "safety/vocbf.py", "safety/monitor_training.py",
-    "robot_stack/learn.py",
+    "robot_stack/learn.py", "robot_stack/relabel/inverse_dynamics.py",
 }  # fmt: skip
 RUNTIME = ("arm_node", "camera_node", "fallback_node", "monitor_node", "policy_node", "recorder_node", "teleop_node")
 TRAINING_ONLY = TORCH | {"pyarrow", "av", "scipy", "matplotlib", "cvxpy", "hydra"}

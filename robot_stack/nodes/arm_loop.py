@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from robot_stack.control import TELEOP_SOURCE, ControlState, control_step, unsent, wants
+from robot_stack.control import HUMAN_SOURCES, TELEOP_SOURCE, ControlState, control_step, handover, unsent, wants
 from robot_stack.data.wire import JointNamesError, chunk_value
 from robot_stack.data.wire_step import sentence
 from robot_stack.errors import ContractError, DriverError
@@ -59,7 +59,7 @@ class Inbox:
 
     def put_chunk(self, chunk: ActionChunk) -> None:
         """The newest chunk of its source."""
-        (self.teleop_chunk if chunk.source == TELEOP_SOURCE else self.policy_chunk).append(chunk)
+        (self.teleop_chunk if chunk.source in HUMAN_SOURCES else self.policy_chunk).append(chunk)
 
     def put_chunk_message(self, message: Any, joint_names: tuple[str, ...], human: bool) -> None:
         """Put the chunk in `message`, heard where a `human` or where a policy speaks.
@@ -68,7 +68,7 @@ class Inbox:
         """
         try:
             chunk = chunk_value(message, joint_names)
-            if (chunk.source == TELEOP_SOURCE) is not human:
+            if (chunk.source in HUMAN_SOURCES) is not human:
                 raise ContractError(f"chunk: found source {chunk.source!r}; {TELEOP_SOURCE!r} is for {TELEOP_CHUNK.name} alone")
         except ContractError as error:
             self.refused.append(Reason.CHUNK_JOINTS if isinstance(error, JointNamesError) else Reason.CHUNK_MALFORMED)
@@ -172,7 +172,7 @@ class ArmLoop:
             fallback=_newest(self.inbox.fallback),
             score=_newest(self.inbox.alarm) or _newest(self.inbox.score),
             hazards=_newest(self.inbox.hazards),
-            request=None if question is None else question.request,
+            request=handover(self.state, chunks[0]) if question is None else question.request,
             refused=_newest(self.inbox.refused),
         )
 

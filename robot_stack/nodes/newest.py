@@ -4,12 +4,12 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from robot_stack.data.wire import ChoiceNote, frame_value, note_value, state_value
+from robot_stack.data.wire import ChoiceNote, command_value, frame_value, note_value, state_value
 from robot_stack.errors import ContractError
-from robot_stack.graph import JOINTS, POLICY_CHOICE, frames_topic
+from robot_stack.graph import COMMAND, JOINTS, POLICY_CHOICE, frames_topic
 from robot_stack.nodes.lifecycle import ManagedNode
 from robot_stack.nodes.sayer import Sayer
-from robot_stack.types import CameraFrame, JointState
+from robot_stack.types import Array, CameraFrame, JointState
 
 KEPT = 32
 """Joint states kept: those of the last third of a second at 100 Hz, longer than a picture may be old."""
@@ -64,6 +64,22 @@ class NewestJoints:
             self._recent.append(state_value(message, self._names))
         except ContractError as error:
             self._sayer.say("joints", f"{JOINTS.name}: dropped: {error}")
+
+
+class NewestCommand:
+    """Hears /arm/command: the positions `q` (J,) that were sent last (None: none yet); other joints are said and dropped."""
+
+    def __init__(self, node: ManagedNode, joint_names: tuple[str, ...], sayer: Sayer) -> None:
+        self.q: Array | None = None
+        self._names = joint_names
+        self._sayer = sayer
+        node.subscribe(COMMAND, self._take)
+
+    def _take(self, message: Any) -> None:
+        try:
+            self.q = command_value(message, self._names).q
+        except ContractError as error:
+            self._sayer.say("command", f"{COMMAND.name}: dropped: {error}")
 
 
 class NewestChoice:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from robot_stack.config.schema import MonitorSettings
-from robot_stack.control import TELEOP_SOURCE
+from robot_stack.control import HUMAN_SOURCES
 from robot_stack.data.log_reader import EpisodeLog
 from robot_stack.data.wire import ChoiceNote, chunk_key
 from robot_stack.data.wire_step import sentence
@@ -143,7 +143,7 @@ def _compared(log: EpisodeLog, other: Other) -> Iterator[tuple[Tick, StepDiff]]:
         _expect_pictures(log, _scores_again(log, other.watched))
 
     def change(inputs: TickInputs) -> TickInputs:
-        if inputs.chunk is not None and inputs.chunk.source != TELEOP_SOURCE:
+        if inputs.chunk is not None and inputs.chunk.source not in HUMAN_SOURCES:
             inputs = replace(inputs, chunk=chunks.get(chunk_key(inputs.chunk), inputs.chunk))
         if inputs.score is not None:
             inputs = replace(inputs, score=scores.get(_name(inputs.score), inputs.score))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from robot_stack.clock import NS_PER_S, seconds
-from robot_stack.control import TELEOP_SOURCE
+from robot_stack.control import HUMAN_SOURCES
 from robot_stack.data.log_reader import EpisodeLog
 from robot_stack.data.wire import ChoiceNote
 from robot_stack.data.wire_step import sentence
@@ -196,7 +196,7 @@ def _picture(frame: CameraFrame, begin: int) -> Picture:
 def _latencies(log: EpisodeLog, steps: Sequence[Step], notes: Sequence[ChoiceNote]) -> dict[str, Array]:
     """Samples in s. Only what the log itself shows: its stamps are all of one clock."""
     taken = [(s.t_ns, s.inputs.chunk) for s in steps if s.inputs.chunk is not None]
-    chunks = [(t, c) for t, c in taken if c.source != TELEOP_SOURCE]
+    chunks = [(t, c) for t, c in taken if c.source not in HUMAN_SOURCES]
     hazards = [(s.t_ns, s.inputs.hazards) for s in steps if s.inputs.hazards is not None]
     scores = [(s.t_ns, s.inputs.score) for s in steps if s.inputs.score is not None]
     found = {
