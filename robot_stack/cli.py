@@ -25,6 +25,7 @@ EXTRAS = {
     "onnxruntime": "pip install 'robot_stack[cpu]' or 'robot_stack[gpu]'",
     "serial": "pip install 'robot_stack[servos]'",
     "ray": "pip install 'robot_stack[scale]'",
+    "websockets": "pip install 'robot_stack[console]'",
     "cryptography": "pip install 'robot_stack[secure]'",
 } | {name: "pip install 'robot_stack[train]'" for name in ("torch", "onnx", "onnxscript", "pyarrow", "av", "matplotlib", "scipy")}
 """Where a library that a command needs, and is not there, comes from."""

@@ -209,6 +209,13 @@ COMMANDS = {
         "robot-stack secure keygen key=runs/release\nrobot-stack secure sign bundle=runs/bundle key=runs/release",
         _later("secure.commands"),
     ),
+    "console": Command(
+        "ConsoleCommand",
+        "graph",
+        "the operator's page for a running graph: cameras with the path to come, modes, margins, STOP; in any browser here",
+        "robot-stack console\nrobot-stack console graph=runs/graph-20260101-120000-abcd port=8765",
+        _later("console.start"),
+    ),
     "bench": Command("", "", "measure figures, print and store them", "robot-stack bench filter tick", _later("bench")),
     "demo": Command(
         "DemoCommand",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from robot_stack.config.console import ConsoleCommand as ConsoleCommand
 from robot_stack.config.gate import GateSettings
 from robot_stack.config.playback import PlaybackSettings
 from robot_stack.config.schema import (

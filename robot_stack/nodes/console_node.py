@@ -1,0 +1,179 @@
+"""The operator's page beside a running graph, as a process of its own. The graph never needs it: it may be slow, and may die.
+
+It hears with one DDS participant and asks with another, so that no picture stands before a STOP.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rclpy
+import rclpy.context
+from rclpy.experimental.events_executor import EventsExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from robot_stack import build
+from robot_stack.config import plain
+from robot_stack.config.console import ConsoleCommand
+from robot_stack.console.source import Answer, Board
+from robot_stack.console.start import ADDRESS, SETTINGS
+from robot_stack.console.web import Console
+from robot_stack.data.wire import chunk_value, frame_value, note_value, stamp_ns
+from robot_stack.data.wire_step import step_value
+from robot_stack.discovery import require_known_network
+from robot_stack.errors import ContractError, RobotStackError
+from robot_stack.graph import (
+    ARM_NODE,
+    POLICY_CHOICE,
+    POLICY_CHUNK,
+    RECORDER_NODE,
+    TELEOP_CHUNK,
+    TELEOP_NODE,
+    VERDICT,
+    Topic,
+    frames_topic,
+    within,
+)
+from robot_stack.nodes.lifecycle import WAKE_S
+from robot_stack.nodes.messages import message_class
+from robot_stack.nodes.operator import Operator
+from robot_stack.nodes.qos import newest
+from robot_stack.nodes.sayer import Sayer
+from robot_stack.seal import KEYS, read_keys
+from robot_stack.types import Request
+
+NAME = "console"
+STOP_TRIES, STOP_S = 3, 0.4
+"""DDS may lose an answer, and to ask for STOP again does no harm: so often, with so much time each."""
+ANSWER_S = 3.0
+RECORDER = {"record": "start", "finish": "stop", "success": "mark_success", "failure": "mark_failure", "discard": "discard"}
+REQUESTS = {"disarm": Request.DISARM, "reset": Request.RESET}
+
+
+class GraphSource:
+    """What a graph says, on a `Board`, and how it is asked. Raises DriverError, ConfigError as the run file is."""
+
+    def __init__(self, run: build.Run) -> None:
+        self.board = Board()
+        self._run = run
+        self._operator = Operator(run.settings.domain, read_keys(Path(run.folder) / KEYS), run.settings.namespace)
+        services = [f"/{ARM_NODE}/{request.value}" for request in Request]
+        self._operator.expect(*services, *(f"/{RECORDER_NODE}/{name}" for name in RECORDER.values()))
+        self._context = rclpy.context.Context()
+        domain = run.settings.domain
+        rclpy.init(context=self._context, domain_id=domain, args=[], signal_handler_options=SignalHandlerOptions.NO)
+        self._node = Node(NAME, context=self._context, use_global_arguments=False, start_parameter_services=False)
+        self._sayer = Sayer(self._node.get_logger())
+        self._listen()
+        self._executor = EventsExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._spin, name=NAME, daemon=True)
+        self._thread.start()
+
+    def ask(self, what: str, text: str) -> Answer:
+        """See `Source.ask`."""
+        if what == "stop":
+            return self._stop()
+        if what == "arm":
+            return self._arm()
+        if what in REQUESTS:
+            return Answer(*self._operator.request(REQUESTS[what], ANSWER_S))
+        if what == "instruction":
+            self._operator.instruct(text, ANSWER_S)
+            return Answer(True, f"the policy is told: {text}")
+        return Answer(*self._operator.trigger(f"/{RECORDER_NODE}/{RECORDER[what]}", ANSWER_S))
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._closing.set()
+        self._thread.join(2.0)
+        self._node.destroy_node()
+        self._context.try_shutdown()
+        self._operator.close()
+
+    def _stop(self) -> Answer:
+        for _ in range(STOP_TRIES - 1):
+            try:
+                return Answer(*self._operator.request(Request.STOP, STOP_S))
+            except RobotStackError:
+                continue
+        return Answer(*self._operator.request(Request.STOP, STOP_S))
+
+    def _arm(self) -> Answer:
+        """A human takes up the device anew, as for `robot-stack record`."""
+        if self._run.bundle:
+            return Answer(*self._operator.request(Request.ARM_POLICY, ANSWER_S))
+        self._operator.restart(TELEOP_NODE)
+        return Answer(*self._operator.request(Request.ARM_TELEOP, ANSWER_S))
+
+    def _listen(self) -> None:
+        names, board = self._run.robot.joint_names, self.board
+
+        def hear_step(message: Any) -> None:
+            step = step_value(message, stamp_ns(message), None)
+            board.put(lambda view: view.with_step(step))
+
+        def hear_chunk(message: Any) -> None:
+            chunk = chunk_value(message, names)
+            board.put(lambda view: view.with_chunk(chunk))
+
+        def hear_note(message: Any) -> None:
+            note = note_value(message)
+            board.put(lambda view: view.with_note(note))
+
+        said = ((VERDICT, hear_step), (POLICY_CHUNK, hear_chunk), (TELEOP_CHUNK, hear_chunk), (POLICY_CHOICE, hear_note))
+        for topic, hear in said:
+            self._subscribe(topic, hear)
+        for camera in self._run.robot.cameras:
+            self._subscribe(frames_topic(camera.name), lambda message: board.put_frame(frame_value(message)))
+
+    def _subscribe(self, topic: Topic, hear: Callable[[Any], None]) -> None:
+        def guarded(message: Any) -> None:
+            try:
+                hear(message)
+            except ContractError as error:
+                self._sayer.say(topic.name, f"{topic.name}: not shown: {error}")
+
+        self._node.create_subscription(message_class(topic.type), self._called(topic), guarded, newest(topic))
+
+    def _called(self, topic: Topic) -> str:
+        return within(self._run.settings.namespace, topic.name)
+
+    def _spin(self) -> None:
+        while self._context.ok() and not self._closing.is_set():
+            self._executor.spin_once(timeout_sec=WAKE_S)
+
+
+def main(arguments: list[str]) -> int:
+    """`arguments`: the private folder with the settings, where the address is left. Exit code 0 after a signal, else 2."""
+    private = Path(arguments[0])
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _frame: stopped.set())
+    try:
+        require_known_network(os.environ)
+        command = plain.read(ConsoleCommand, private / SETTINGS)
+        run = build.load(command.graph)
+        source = GraphSource(run)
+        try:
+            console = Console(run, source, command)
+        except OSError as error:
+            raise RobotStackError(f"console: {command.host}:{command.port} cannot be served: {error.strerror}") from error
+        (private / ADDRESS).write_text(console.url + "\n", encoding="utf-8")
+        stopped.wait()
+        console.close()
+        source.close()
+    except RobotStackError as error:
+        print(f"{NAME}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
