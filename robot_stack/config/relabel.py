@@ -7,7 +7,7 @@ from omegaconf import MISSING
 from robot_stack.config.labellers import ActionsSettings, AugmentSettings, HardCasesSettings, QualitySettings
 from robot_stack.errors import ConfigError
 
-WEIGHTS_BY = ("return", "advantage", "value")
+WEIGHTS_BY = ("return", "advantage", "value", "togo")
 SUCCESS_BY = ("auto", "mark", "column", "detector")
 RATERS = ("rule", "browser", "model")
 GOALS = ("last", "future")
@@ -26,8 +26,8 @@ class InterventionSettings:
 @dataclass(frozen=True)
 class WeightSettings:
     """`by` return or advantage: whole episodes, by how much `reward` (a column, or a number said once of an episode) they earned;
-    value: single steps, by their advantage over the column `value`. `alpha`: how soft (0.1; 1: nearly alike); `beta`: how
-    sharp."""
+    value: single steps, by their advantage over the column `value`; togo: single steps, by what was earned from there on.
+    `alpha`: how soft (0.1; 1: nearly alike); `beta`: how sharp."""
 
     by: str = "return"
     reward: str = "success"

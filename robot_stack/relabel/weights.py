@@ -10,11 +10,15 @@ Advantage weighting of single steps (AWR, Peng et al. 2019; the actor of IQL), V
 
     w_t = min(exp(beta (A_t - mean A) / std A), 100),   A_t = r_t + gamma V_{t+1} - V_t,   V = 0 after the last step.
 
-All weights are scaled to a mean of 1. The lower alpha (the higher beta), the fewer episodes (steps) count; where all returns are
-equal every step weighs 1.
+With A_t = G_t, what is earned from t on, discounted, no values are needed (`togo`): of RLIF's reward, -1 where a person had to
+take over, that makes what led there count less.
+
+Weights of episodes are scaled to a mean of 1. The lower alpha (the higher beta), the fewer episodes (steps) count; where all
+returns are equal every step weighs 1.
 """
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -27,6 +31,8 @@ from robot_stack.errors import DataError
 from robot_stack.relabel.labeller import Labeller
 from robot_stack.types import Array
 
+STEPS = ("value", "togo")
+"""What weighs single steps."""
 MOST = 100.0
 """The largest weight of a step by its own advantage, before scaling."""
 
@@ -49,15 +55,18 @@ def rewards(episode: Recording, name: str) -> Array:
 
 
 def advantages(episode: Recording, settings: WeightSettings) -> Array:
-    """A (n,) of each step, from the columns of rewards and values."""
+    """A (n,) of each step, from the columns of rewards and, unless it is what comes, of values."""
+    earned = rewards(episode, settings.reward)
+    if settings.by == "togo":
+        return np.array(list(accumulate(earned[::-1].tolist(), lambda later, r: r + settings.discount * later)))[::-1]
     value = rewards(episode, settings.value)
-    return np.asarray(rewards(episode, settings.reward) + settings.discount * np.append(value[1:], 0.0) - value)
+    return np.asarray(earned + settings.discount * np.append(value[1:], 0.0) - value)
 
 
 def measure(episode: Recording, settings: WeightSettings) -> dict[str, Any]:
     """Rows, return and first state; or, for steps, the first two moments of the advantage."""
     earned = rewards(episode, settings.reward)
-    if settings.by == "value":
+    if settings.by in STEPS:
         a = advantages(episode, settings)
         return {"rows": len(episode), "sum": float(a.sum()), "squares": float(a @ a)}
     start = np.asarray(episode.columns[STATE][0], dtype=np.float64).reshape(-1)
@@ -67,7 +76,7 @@ def measure(episode: Recording, settings: WeightSettings) -> dict[str, Any]:
 def gather(facts: Mapping[str, dict[str, Any]], settings: WeightSettings, catalogue: Catalogue) -> dict[str, Any]:
     """What single episodes are compared with: the weight of each episode, or mean and spread of the advantage."""
     rows = np.array([fact["rows"] for fact in facts.values()])
-    if settings.by == "value":
+    if settings.by in STEPS:
         mean = sum(fact["sum"] for fact in facts.values()) / rows.sum()
         variance = sum(fact["squares"] for fact in facts.values()) / rows.sum() - mean**2
         return {"mean": mean, "std": max(variance, 0.0) ** 0.5}
@@ -97,7 +106,7 @@ def trajectory_weights(score: Array, rows: Array, alpha: float) -> Array:
 
 def label(episode: Recording, settings: WeightSettings, gathered: dict[str, Any]) -> Labels:
     """`weight` (n,) and, of whole episodes, `return`."""
-    if settings.by == "value":
+    if settings.by in STEPS:
         scaled = settings.beta * (advantages(episode, settings) - gathered["mean"]) / max(gathered["std"], 1e-9)
         return {"weight": np.minimum(np.exp(np.minimum(scaled, 50.0)), MOST).astype(np.float32)}
     weight = np.full(len(episode), gathered["weights"][episode.name], dtype=np.float32)

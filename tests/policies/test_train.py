@@ -1,11 +1,14 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from policies.checkpoint import CARD, RESUME, WEIGHTS, load_checkpoint
 from policies.features import features_of
+from policies.frames import frames_of
+from policies.recorded import data_hash
 from policies.train import _Run, train_policy
 from robot_stack.errors import PolicyError
 
@@ -58,3 +61,40 @@ def test_feature_search_keeps_one_feature_per_sample(checkpoint, episodes, setti
     features = features_of(checkpoint, episodes[:1], samples=4)
     assert features.shape == (len(episodes[0]), settings.width)
     assert features.dtype.name == "float32"
+
+
+def weighted(episodes, weights):
+    """`episodes` with a column `weight` that is one number in each."""
+    return [replace(e, columns={**e.columns, "weight": np.full(len(e), w)}) for e, w in zip(episodes, weights, strict=True)]
+
+
+def test_samples_of_weight_zero_are_never_drawn(episodes, settings, train, tmp_path):
+    wrong = [replace(e, name=f"wrong_{e.name}", action=-e.action) for e in episodes]
+    by_weight = replace(train, weights="weight", holdout=0, steps=5)
+    _, card = load_checkpoint(train_policy(weighted([*episodes, *wrong], [1.0] * 5 + [0.0] * 5), settings, by_weight, tmp_path))
+    assert card.train.weights == "weight"
+    frames = frames_of(weighted([*episodes, *wrong], [2.0] * 5 + [0.0] * 5), settings, "weight")
+    torch.manual_seed(0)
+    drawn = torch.multinomial(frames.odds, 400, replacement=True)
+    assert int(drawn.max()) < len(frames) // 2
+
+
+def test_other_weights_make_another_policy_and_the_same_weights_the_same(episodes, settings, train, tmp_path):
+    short = replace(train, steps=5, weights="weight", holdout=0)
+    made = [
+        (train_policy(weighted(episodes, weights), settings, short, tmp_path / name) / WEIGHTS).read_bytes()
+        for name, weights in (("a", [1.0, 1, 1, 1, 1]), ("b", [1.0, 1, 1, 1, 1]), ("c", [9.0, 1, 1, 1, 1]))
+    ]
+    assert made[0] == made[1] != made[2]
+    assert data_hash(weighted(episodes, [1.0] * 5), "weight") != data_hash(weighted(episodes, [2.0] * 5), "weight")
+
+
+@pytest.mark.parametrize("weights", [[1.0, 1, 1, 1, -1], [float("nan"), 1, 1, 1, 1], [0.0] * 5])
+def test_weights_that_cannot_be_drawn_by_are_refused(episodes, settings, train, tmp_path, weights):
+    with pytest.raises(PolicyError, match="allowed 0 or more, finite, not all 0"):
+        train_policy(weighted(episodes, weights), settings, replace(train, weights="weight", holdout=0), tmp_path)
+
+
+def test_a_column_that_is_not_there_is_refused_with_the_next_step(episodes, settings, train, tmp_path):
+    with pytest.raises(PolicyError, match="next: robot-stack relabel"):
+        train_policy(episodes, settings, replace(train, weights="weight"), tmp_path)

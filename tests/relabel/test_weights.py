@@ -80,3 +80,12 @@ def test_settings_that_make_no_sense_are_refused():
         WeightSettings(by="luck")
     with pytest.raises(ConfigError, match="alpha"):
         WeightSettings(alpha=0.0)
+
+
+def test_what_led_to_a_takeover_counts_less():
+    e = episodes([0.0])["e0"]
+    e.columns["rlif_reward"] = np.where(np.arange(40) == 19, -1.0, 0.0)
+    settings = replace(RETURN, by="togo", reward="rlif_reward", discount=0.9)
+    weight = labelled({"e0": e}, settings)["e0"]["weight"]
+    assert np.all(np.diff(weight[:20]) < 0) and np.all(weight[20:] == weight.max())
+    assert advantages(e, settings)[:20] == pytest.approx(-(0.9 ** np.arange(19, -1, -1)))
