@@ -25,9 +25,9 @@ from robot_stack.types import CameraFrame
 
 WIDTH, HEIGHT, RATE_HZ = 640, 480, 30.0
 CAMERAS = ("scene", "wrist")
-WAYS = ("plain", "messages", "raw")
+WAYS = ("plain", "messages", "taken_raw", "raw")
 """`plain`: as rclpy's tutorials do it, reliable, ten deep. `messages`: newest only, best effort, data as array.array.
-`raw`: the same delivery, CDR made and read by rosbags, so that rclpy moves bytes alone."""
+`taken_raw`: the same, but the reader takes bytes and rosbags reads them. `raw`: the writer's bytes are made by rosbags, too."""
 SETTLING_S = 2.0
 
 
@@ -40,6 +40,7 @@ def _plain_message(frame: CameraFrame) -> Any:
 MESSAGE: dict[str, Callable[[CameraFrame], Any]] = {
     "plain": _plain_message,
     "messages": lambda frame: to_message(frame, make),
+    "taken_raw": lambda frame: to_message(frame, make),
     "raw": lambda frame: serialize_cdr(to_message(frame, make_plain)),
 }
 
@@ -71,14 +72,14 @@ def write(node: Any, way: str, seconds: float) -> dict[str, Any]:
 
 def read(node: Any, way: str, seconds: float) -> dict[str, Any]:
     """Hear both cameras, each picture as a value; its age (ms) then, how many came, and the share of a core it took."""
-    kind, ages = message_class("sensor_msgs/msg/Image"), list[float]()
+    kind, ages, raw = message_class("sensor_msgs/msg/Image"), list[float](), way in ("taken_raw", "raw")
 
     def take(message: Any) -> None:
-        frame = frame_value(deserialize_cdr(message, "sensor_msgs/msg/Image") if way == "raw" else message)
+        frame = frame_value(deserialize_cdr(message, "sensor_msgs/msg/Image") if raw else message)
         ages.append((time.monotonic_ns() - frame.t_ns) / 1e6)
 
     for topic in (frames_topic(camera) for camera in CAMERAS):
-        node.create_subscription(kind, topic.name, take, 10 if way == "plain" else newest(topic), raw=way == "raw")
+        node.create_subscription(kind, topic.name, take, 10 if way == "plain" else newest(topic), raw=raw)
     executor = EventsExecutor()
     executor.add_node(node)
     _spin(executor, lambda: bool(ages))

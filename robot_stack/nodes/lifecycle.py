@@ -17,8 +17,8 @@ from rclpy.signals import SignalHandlerOptions
 
 from robot_stack.diagnostics import loop_reading
 from robot_stack.discovery import require_known_network
-from robot_stack.errors import RobotStackError
-from robot_stack.graph import Topic, within
+from robot_stack.errors import DataError, RobotStackError
+from robot_stack.graph import IMAGE, Topic, within
 from robot_stack.nodes.door import Door
 from robot_stack.nodes.health import Ear, Health
 from robot_stack.nodes.messages import message_class
@@ -117,8 +117,11 @@ class ManagedNode(LifecycleNode):
         """Call `callback` with the newest message of `topic` that may come in, for as long as the job lives."""
         ear = Ear(topic, callback)
         self.health.watch(ear.check)
-        heard = self.door.inward(ear, topic, self._wire_name(topic)) if topic.sealed else ear
-        subscription = self.create_subscription(message_class(topic.type), self._wire_name(topic), heard, newest(topic))
+        kind, name = message_class(topic.type), self._wire_name(topic)
+        heard = self.door.inward(ear, topic, name) if topic.sealed else ear
+        raw = topic.type == IMAGE
+        take = self._reading(topic, heard) if raw else heard
+        subscription = self.create_subscription(kind, name, take, newest(topic), raw=raw)
         self._opened.append((self.destroy_subscription, subscription))
 
     def record(self, topic: Topic, callback: Callable[[bytes], None]) -> None:
@@ -196,6 +199,21 @@ class ManagedNode(LifecycleNode):
 
     def _wire_name(self, topic: Topic) -> str:
         return topic.name if topic.shared else within(self.get_namespace(), topic.name)
+
+    def _reading(self, topic: Topic, hear: Callable[[Any], None]) -> Callable[[bytes], None]:
+        """Pictures are taken as bytes, in which rosbags finds the pixels; rclpy would copy them into a message first."""
+        from robot_stack.data.rosbags_messages import deserialize_cdr, typestore
+
+        typestore()  # takes its time once: now, not at the first picture
+
+        def take(data: bytes) -> None:
+            try:
+                message = deserialize_cdr(data, topic.type)
+            except DataError as error:
+                return self.sayer.say(topic.name, f"{topic.name}: dropped: {error}")
+            hear(message)
+
+        return take
 
     def _judge(self, parameters: list[Any]) -> SetParametersResult:
         """Called for each set, and for each declaration, which is let through."""
