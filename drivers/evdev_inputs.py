@@ -19,7 +19,7 @@ _FOLDER = "/dev/input/by-id"
 class EvdevInputs:
     """The parts called `names` (KEY_W, BTN_TR, ABS_X) of `device`. Raises DriverError when a stick is not at rest."""
 
-    def __init__(self, device: "evdev.InputDevice[str]", names: Collection[str]) -> None:
+    def __init__(self, device: Any, names: Collection[str]) -> None:
         self._device = device
         self._codes = {_code(name): name for name in names}
         self._values = dict.fromkeys(names, 0.0)
@@ -103,7 +103,7 @@ def open_evdev(path: str, names: Collection[str]) -> EvdevInputs:
     )
 
 
-def _has(device: "evdev.InputDevice[str]") -> set[tuple[int, int]]:
+def _has(device: Any) -> set[tuple[int, int]]:
     able: Mapping[int, Any] = device.capabilities(absinfo=False)
     return {(kind, code) for kind in (ecodes.EV_KEY, ecodes.EV_ABS) for code in able.get(kind, ())}
 

@@ -1,4 +1,4 @@
-"""What every Teleoperator does. A new one joins `OPEN`: a function from the test's `Bench` to its far end and the robot it moves."""
+"""What every Teleoperator does. A new one joins `OPEN`: the robot it moves, and a function from the `Bench` to its far end."""
 
 import importlib.util
 import os

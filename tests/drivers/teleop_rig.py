@@ -1,4 +1,4 @@
-"""Far ends of human's devices: recorded bytes of the kernel through the real parsers, servos on a pseudo-terminal, a Joy publisher.
+"""Far ends of a human's devices: the kernel's bytes, recorded; servos on a pseudo-terminal; a publisher of Joy.
 
 Each has `press`, `push`, `confirm` (True: down), `unplug` and `plug`; `settings` are what opens the device of it.
 """
@@ -194,11 +194,15 @@ class LeaderRig:
         self.file = folder / "leader.yaml"
         shipped = (FOLDER / "robots" / "so101_leader.yaml").read_text()
         bus = f"{{port: {self._port}, calibration: {folder / 'leader.json'}, reply_s: 0.05, lost_s: 3.0}}"
-        text = shipped.replace("{port: /dev/ttyACM1, baud: 1000000}", bus).replace("control_rate_hz: 100.0", "control_rate_hz: 5.0")
+        text = shipped.replace("{port: /dev/ttyACM1, baud: 1000000}", bus).replace(
+            "control_rate_hz: 100.0", "control_rate_hz: 5.0"
+        )
         self.file.write_text(text)
         self.spec = load_robot(str(self.file))
         self.pedal = EvdevRig("leader", folder, ends) if pedal else None
-        self.settings = option("leader", leader=str(self.file), retry_s=0.01, device=self.pedal.settings.device if self.pedal else "")
+        self.settings = option(
+            "leader", leader=str(self.file), retry_s=0.01, device=self.pedal.settings.device if self.pedal else ""
+        )
         self.servos: Any = None
         self.plug()
         ends.callback(self.unplug)

@@ -11,9 +11,9 @@ import pytest
 
 evdev = pytest.importorskip("evdev", reason="needs the extra `teleop`: pip install 'robot_stack[teleop]'")
 
-from drivers import evdev_inputs
-from drivers.evdev_inputs import EvdevInputs, open_evdev
-from robot_stack.errors import DriverError
+from drivers import evdev_inputs  # noqa: E402
+from drivers.evdev_inputs import EvdevInputs, open_evdev  # noqa: E402
+from robot_stack.errors import DriverError  # noqa: E402
 
 _spec = importlib.util.spec_from_file_location("teleop_rig", Path(__file__).with_name("teleop_rig.py"))
 assert _spec is not None and _spec.loader is not None
@@ -91,7 +91,10 @@ def test_a_name_the_kernel_does_not_know_is_refused() -> None:
 
 @pytest.mark.skipif(not os.access("/dev/uinput", os.W_OK), reason="needs /dev/uinput, writable: `sudo modprobe uinput`")
 def test_a_device_of_the_kernel_itself_is_found_by_its_keys_and_read() -> None:
-    able = {evdev.ecodes.EV_KEY: [evdev.ecodes.KEY_W, evdev.ecodes.BTN_TR], evdev.ecodes.EV_ABS: [(0, evdev.AbsInfo(0, -9, 9, 0, 0, 0))]}
+    able = {
+        evdev.ecodes.EV_KEY: [evdev.ecodes.KEY_W, evdev.ecodes.BTN_TR],
+        evdev.ecodes.EV_ABS: [(0, evdev.AbsInfo(0, -9, 9, 0, 0, 0))],
+    }
     with evdev.UInput(able, name="robot_stack test pad") as kernel:
         opened = open_evdev(kernel.device.path, ("KEY_W", "BTN_TR", "ABS_X"))
         kernel.write(evdev.ecodes.EV_KEY, evdev.ecodes.BTN_TR, 1)
