@@ -12,6 +12,7 @@ In a program:
 """
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,13 +24,15 @@ from typing import Self
 from drivers.shared_world import WorldDirector
 from robot_stack.bringup import Bringup, prepare
 from robot_stack.config.commands import RecordCommand, RunCommand
+from robot_stack.control import INPUTS
 from robot_stack.domain import DomainLease, lease_domain
 from robot_stack.errors import RobotStackError
 from robot_stack.graph import ARM_NODE, RECORDER_NODE, TELEOP_NODE
-from robot_stack.nodes.operator import Operator
+from robot_stack.nodes.operator import Operator as Operator
 from robot_stack.processes import ProcessGroup
+from robot_stack.respawn import Respawner
 from robot_stack.seal import KEYS, read_keys
-from robot_stack.types import INPUTS, Mode, Request, Step
+from robot_stack.types import Mode, Request, Step
 
 POLL_S = 0.05
 HEARD_S = 1.0
@@ -47,6 +50,7 @@ class Graph:
         self._lease = lease
         self._operator: Operator | None = None
         self._director: WorldDirector | None = None
+        self._respawner: Respawner | None = None
         self._logging = False
 
     @classmethod
@@ -57,7 +61,7 @@ class Graph:
         Must be called from a thread that outlives the graph: processes end with the thread that started them.
         Raises ConfigError when discovery would leave this computer unasked, RobotStackError when a process does not come up.
         """
-        lease = lease_domain(command.run.domain)
+        lease = lease_domain(command.run.domain, command.run.namespace)
         try:
             bringup = prepare(command, lease.domain, directory)
         except BaseException:
@@ -152,6 +156,8 @@ class Graph:
 
     def close(self) -> None:
         """Stop in order: the arm, the log, the arm's node, the recorder, the others, the world. Allowed twice."""
+        if self._respawner is not None:
+            self._respawner.hold()
         if self._operator is not None:
             self._stop_politely(self._operator)
             self._operator.close()
@@ -162,6 +168,8 @@ class Graph:
         self.processes.stop([RECORDER_NODE])
         self.processes.stop(names)
         self.processes.stop(self.processes.names())
+        if self._respawner is not None:
+            self._respawner.close()
         self._lease.release()
 
     def __enter__(self) -> Self:
@@ -183,13 +191,16 @@ class Graph:
             self._await(self._world_lives, deadline, "the world to run")
         for process in self.description.nodes:
             self.processes.start(process)
-        self._operator = Operator(self.domain, read_keys(self.directory / KEYS))
+        self._operator = Operator(self.domain, read_keys(self.directory / KEYS), self.run.settings.namespace)
         for process in self.description.nodes:
             self._await(partial(self._active, process.node), deadline, f"{process.node} to be active")
         self._await(lambda: self.operator.step() is not None, deadline, "the first verdict")
         nodes = {process.node for process in self.description.nodes}
         wanted = [topic for topic in self.description.topics if topic.publisher in nodes]
         self._await(lambda: not self.operator.silent_topics(wanted), deadline, "every topic to have its publisher")
+        everybody = (*([self.description.world] if self.description.world else []), *self.description.nodes)
+        self._respawner = Respawner(self.processes, everybody, self._active, _say, self.operator.tell)
+        self._respawner.start()
 
     def _world_lives(self) -> bool:
         try:
@@ -211,6 +222,10 @@ class Graph:
                 limit_s = self.run.settings.start_s
                 raise RobotStackError(f"waited {limit_s:.0f} s (run.start_s) for {what}; logs are in {self.directory}")
             time.sleep(POLL_S)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _try(act: Callable[[], object]) -> None:

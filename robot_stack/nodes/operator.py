@@ -1,9 +1,10 @@
 """The operator's side of a running graph: ask arm_node and recorder_node, watch the verdicts. A ROS node inside any program."""
 
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,17 @@ from std_srvs.srv import Trigger
 
 from robot_stack.data.wire import stamp_ns
 from robot_stack.data.wire_step import sentence, step_value
+from robot_stack.diagnostics import Reading
 from robot_stack.errors import RobotStackError
-from robot_stack.graph import ARM_NODE, RECORDER_NODE, VERDICT, Topic
+from robot_stack.graph import ARM_NODE, DIAGNOSTICS, POLICY_NODE, RECORDER_NODE, STOP_ALL, VERDICT, Topic, within
+from robot_stack.nodes.health import readings_of, status_array
 from robot_stack.nodes.lifecycle import WAKE_S
 from robot_stack.nodes.messages import message_class
 from robot_stack.nodes.qos import every
 from robot_stack.seal import WITH_PERMIT, Keys, permit
-from robot_stack.types import Request, Step
+from robot_stack.secure.enclaves import OPERATOR
+from robot_stack.secure.use import own_arguments
+from robot_stack.types import Mode, Request, Step
 
 KEPT_STEPS = 500
 """How many verdicts are kept for `wait_for`: five seconds of them."""
@@ -34,20 +39,33 @@ ASK_AGAIN_S = 2.0
 
 
 class Operator:
-    """Speaks to the graph on `domain` from a thread of its own. The discovery environment must be set: it is read once.
+    """Speaks to the graph in `namespace` of `domain` from a thread of its own. The discovery environment must be set: it is read
+    once. Services and topics are called as without a namespace.
 
     With the `keys` of the run it may ask for anything, without them for nothing that lets the arm move.
     """
 
-    def __init__(self, domain: int, keys: Keys | None = None) -> None:
+    def __init__(self, domain: int, keys: Keys | None = None, namespace: str = "") -> None:
         self._keys = keys
+        self._namespace = namespace
         self._context = rclpy.context.Context()
-        rclpy.init(context=self._context, domain_id=domain, args=[], signal_handler_options=SignalHandlerOptions.NO)
-        self._node = Node("operator", context=self._context, use_global_arguments=False, start_parameter_services=False)
+        rclpy.init(
+            context=self._context,
+            domain_id=domain,
+            args=own_arguments(os.environ, within(namespace, OPERATOR)),
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+        self._node = Node(
+            "operator", context=self._context, use_global_arguments=False, start_parameter_services=False, namespace=namespace
+        )
         self._clients: dict[str, Any] = {}
         self._verdicts: deque[Any] = deque(maxlen=KEPT_STEPS)
         self._arrived = threading.Condition()
-        self._node.create_subscription(message_class(VERDICT.type), VERDICT.name, self._take, every(VERDICT))
+        self._readings: dict[str, Reading] = {}
+        self._listen(VERDICT, self._take)
+        self._listen(DIAGNOSTICS, lambda message: self._readings.update(readings_of(message)))
+        self._said = self._node.create_publisher(message_class(DIAGNOSTICS.type), DIAGNOSTICS.name, every(DIAGNOSTICS))
+        self._stops = self._node.create_publisher(message_class(STOP_ALL.type), STOP_ALL.name, every(STOP_ALL))
         self._executor = EventsExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._closing = threading.Event()
@@ -58,13 +76,46 @@ class Operator:
         """Ask arm_node for `request`: granted or not, and its reason."""
         service = f"/{ARM_NODE}/{request.value}"
         if request in WITH_PERMIT and self._keys is not None:
-            self.set_text(ARM_NODE, {"permit": permit(service, self._keys, time.monotonic_ns())}, timeout_s)
+            self.set_text(
+                ARM_NODE, {"permit": permit(within(self._namespace, service), self._keys, time.monotonic_ns())}, timeout_s
+            )
         return self.trigger(service, timeout_s)
+
+    def stop_all(self) -> None:
+        """Stop every arm on this domain, in whatever namespace; each latches until it is reset."""
+        self._stops.publish(message_class(STOP_ALL.type)())
+
+    def set_mode(self, mode: Mode, timeout_s: float = 5.0) -> None:
+        """Who moves the arm when it is armed, POLICY or TELEOP; at once if it is. RobotStackError with arm_node's reason."""
+        texts = {"mode": mode.value}
+        request = Request.ARM_TELEOP if mode is Mode.TELEOP else Request.ARM_POLICY
+        if self._keys is not None:
+            asked = within(self._namespace, f"/{ARM_NODE}/{request.value}")
+            texts = {"permit": permit(asked, self._keys, time.monotonic_ns())} | texts
+        self.set_text(ARM_NODE, texts, timeout_s)
+
+    def instruct(self, instruction: str, timeout_s: float = 5.0) -> None:
+        """Tell the policy what to do from now on. Raises RobotStackError with policy_node's reason when it refuses."""
+        self.set_text(POLICY_NODE, {"instruction": instruction}, timeout_s)
+
+    def readings(self) -> Mapping[str, Reading]:
+        """What was last said on /diagnostics, by "node: part", of all arms on this domain."""
+        return dict(self._readings)
+
+    def tell(self, readings: Sequence[Reading]) -> None:
+        """Say `readings` of the supervisor on /diagnostics."""
+        speaker = within(self._namespace, "supervisor")[1:]
+        self._said.publish(status_array(speaker, readings, time.monotonic_ns()))
 
     def trigger(self, service: str, timeout_s: float = 5.0) -> tuple[bool, str]:
         """Call a std_srvs/Trigger `service`. Raises RobotStackError when nobody answers."""
         response = self._call(Trigger, service, Trigger.Request(), timeout_s)
         return bool(response.success), str(response.message)
+
+    def expect(self, *services: str) -> None:
+        """Get to know the std_srvs/Trigger `services` now: the first call of each is then as quick as any."""
+        for service in services:
+            self._client(Trigger, service)
 
     def set_text(self, node: str, values: Mapping[str, str], timeout_s: float = 5.0) -> None:
         """Set text parameters of `node`. Raises RobotStackError with the node's reason when it refuses one."""
@@ -112,7 +163,7 @@ class Operator:
 
     def silent_topics(self, topics: Iterable[Topic]) -> list[str]:
         """Those of `topics` that nobody publishes, as far as this node has heard."""
-        return [topic.name for topic in topics if not self._node.count_publishers(topic.name)]
+        return [topic.name for topic in topics if not self._node.count_publishers(within(self._namespace, topic.name))]
 
     def step(self) -> Step | None:
         """The newest verdict, without its chunk; None before the first."""
@@ -144,6 +195,10 @@ class Operator:
         self._node.destroy_node()
         self._context.try_shutdown()
 
+    def _listen(self, topic: Topic, callback: Callable[[Any], None]) -> None:
+        name = topic.name if topic.shared else within(self._namespace, topic.name)
+        self._node.create_subscription(message_class(topic.type), name, callback, every(topic))
+
     def _take(self, message: Any) -> None:
         with self._arrived:
             self._verdicts.append(message)
@@ -167,10 +222,13 @@ class Operator:
             raise RobotStackError(f"{service}: refused: {message}")
         return message
 
-    def _call(self, kind: Any, service: str, request: Any, timeout_s: float) -> Any:
+    def _client(self, kind: Any, service: str) -> Any:
         if service not in self._clients:
-            self._clients[service] = self._node.create_client(kind, service)
-        client = self._clients[service]
+            self._clients[service] = self._node.create_client(kind, within(self._namespace, service))
+        return self._clients[service]
+
+    def _call(self, kind: Any, service: str, request: Any, timeout_s: float) -> Any:
+        client = self._client(kind, service)
         deadline = time.monotonic() + timeout_s
         if not client.wait_for_service(timeout_sec=timeout_s):
             raise RobotStackError(f"{service}: no such service within {timeout_s:.1f} s; is its node running, on this domain?")
