@@ -16,11 +16,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from robot_stack.cli import main
 from robot_stack.config.robot_file import load_robot
+from robot_stack.data.log import LogMetadata, LogWriter
 from robot_stack.errors import ConfigError
 from robot_stack.graph import FALLBACK_COMMAND, POLICY_CHUNK, describe, topics
 from robot_stack.secure.enclaves import SCHEMAS, Enclave, enclaves, governance, permissions
 from robot_stack.secure.keystore import make_keystore
 from robot_stack.secure.use import in_enclaves, own_arguments, require_security, secured_environment
+from robot_stack.types import FailureScore
 
 CAMERAS = [camera.name for camera in load_robot("sim_arm").cameras]
 GRAPH = describe("run.yaml", CAMERAS, human=True)
@@ -155,6 +157,20 @@ def test_where_ros_has_no_dds_security_nothing_starts_and_it_is_said_why(keystor
         assert "security" in str(error) and "fails closed" in str(error)
     with pytest.raises(ConfigError, match="has no enclave /left/operator"):
         require_security(keystore, {}, "left")
+
+
+def test_a_log_changed_after_it_was_recorded_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with LogWriter(tmp_path / "log", LogMetadata("sim_arm", ("a",))) as writer:
+        writer.write_value("/monitor/score", 5, FailureScore(5, 0.1, 1.0))
+    assert main(["secure", "verify", f"log={tmp_path / 'log'}"]) == 0
+    file = tmp_path / "log" / "log_0.mcap"
+    if shutil.which("sha256sum"):
+        subprocess.run(["sha256sum", "-c", "log_0.mcap.sha256"], cwd=file.parent, check=True, capture_output=True)
+    content = bytearray(file.read_bytes())
+    content[-12] ^= 1
+    file.write_bytes(bytes(content))
+    assert main(["secure", "verify", f"log={tmp_path / 'log'}"]) == 2
+    assert "it was changed after it was recorded" in capsys.readouterr().err
 
 
 def test_the_command_writes_a_keystore_for_a_robot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

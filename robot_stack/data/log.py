@@ -174,7 +174,7 @@ class LogWriter:
         return self._channels[topic, kind]
 
     def _finish(self) -> None:
-        """Once: the rest, the index, metadata.yaml."""
+        """Once: the rest, the index, metadata.yaml, the sha256."""
         if self._finished:
             return
         self._drain()
@@ -182,4 +182,5 @@ class LogWriter:
         self._writer.finish()  # type: ignore[no-untyped-call]
         self._file.sync()
         write_metadata(self.path, self._file.name, self._span, {t: (kind, self._counts[t]) for t, kind in self._channels})
+        self._file.write_sum(self.path)
         self._finished = True

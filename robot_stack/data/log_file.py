@@ -1,5 +1,6 @@
-"""The file of a log that is being written: unbuffered, synced, and with room held back so that a full disk can close it."""
+"""The file of a log being written: unbuffered, synced, hashed, and with room held back so that a full disk can close it."""
 
+import hashlib
 import os
 import tempfile
 import threading
@@ -23,6 +24,28 @@ def new_file(folder: Path) -> Path:
     return folder / f"{folder.name}_0.mcap"
 
 
+def sum_file(file: Path) -> Path:
+    """Where the sha256 of a log's `file` stands once it is closed, as `sha256sum -c` reads it."""
+    return file.with_name(file.name + ".sha256")
+
+
+def check_sum(file: Path) -> str:
+    """The sha256 of a log's `file`. Raises DataError unless it is the one its recorder wrote beside it."""
+    beside = sum_file(file)
+    if not beside.is_file():
+        raise DataError(
+            f"log {file}: found no {beside.name}, allowed beside a closed log; it was cut, or is an older or imported one"
+        )
+    wanted = beside.read_bytes()[:256].decode(errors="replace").split(" ")[0]
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != wanted:
+        raise DataError(
+            f"log {file}: found sha256 {found[:12]}..., allowed {wanted[:12]}...: it was changed after it was recorded"
+        )
+    return found
+
+
 class LogFile:
     """An unbuffered file: after a refused write nothing is left behind that would be tried again.
 
@@ -38,6 +61,7 @@ class LogFile:
         self._wanted, self._closing = threading.Event(), False
         self._syncing: threading.Thread | None = None
         self._written = 0
+        self._digest = hashlib.sha256()
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except OSError as error:
@@ -66,12 +90,18 @@ class LogFile:
                     self._reserve.close()
                 continue
             self._written += count
+            self._digest.update(rest[:count])
             rest = rest[count:]
         return len(data)
 
     def tell(self) -> int:
         """Bytes written."""
         return self._written
+
+    def write_sum(self, folder: Path) -> None:
+        """Write the sha256 of what was written into `folder`, beside the file. Raises OSError."""
+        file = folder / self.name
+        sum_file(file).write_text(f"{self._digest.hexdigest()}  {file.name}\n", encoding="ascii")
 
     def flush(self) -> None:
         """A chunk was closed: have it brought to the disk, by a thread of its own. Raises OSError where that failed before."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.secure import SecureCommand
+from robot_stack.data.log_file import check_sum
+from robot_stack.data.log_reader import read_log
 from robot_stack.discovery import environment
 from robot_stack.domain import lease_domain
 from robot_stack.errors import ConfigError
@@ -27,6 +29,9 @@ def main(asked: SecureCommand) -> int:
             print(f"{private}: keep it off the robot\n{public}: next: run.trusted_keys=[{public}]")
         case "sign":
             print(f"signed: {sign(Path(asked.bundle), Path(asked.key))}")
+        case "verify" if asked.log:
+            file = read_log(Path(asked.log)).path
+            print(f"{file}: as it was recorded, sha256 {check_sum(file)}")
         case "verify":
             print(f"{asked.bundle}: signed by {verify(Path(asked.bundle), [asked.key])}")
         case _:

@@ -87,6 +87,18 @@ class JointTrajectory(IdlStruct, typename="trajectory_msgs.msg.dds_.JointTraject
 
 @dataclass
 @final
+class Image(IdlStruct, typename="sensor_msgs.msg.dds_.Image_"):
+    header: Header
+    height: uint32
+    width: uint32
+    encoding: str
+    is_bigendian: uint8
+    step: uint32
+    data: sequence[uint8]
+
+
+@dataclass
+@final
 class KeyValue(IdlStruct, typename="diagnostic_msgs.msg.dds_.KeyValue_"):
     key: str
     value: str
@@ -189,7 +201,7 @@ class Client:
 
 
 def strange(client: Client) -> None:
-    """One command without a seal on every topic; the score says that all is well, the hazards that there are none."""
+    """A message without a seal on each topic that counts: a way to go, joints, that all is well, no hazards, a white picture."""
     assert client.newest is not None
     names, at = list(client.newest.name), list(client.newest.position)
     client.chunks.write(client.chunk(0.5))
@@ -202,6 +214,7 @@ def strange(client: Client) -> None:
     OTHERS["rt/fallback/command"].write(JointState(header("q qd"), names, away, zeros, zeros))
     OTHERS["rt/joint_states"].write(JointState(header("q qd tau"), names, away, zeros, zeros))
     OTHERS["rt/monitor/score"].write(JointState(header(""), ["score", "threshold"], [0.0, 1.0], [0.0] * 2, [0.0] * 2))
+    OTHERS["rt/scene/image"].write(Image(header("scene"), 4, 4, "rgb8", 0, 12, [255] * 48))
     OTHERS["rt/monitor/hazards"].write(JointState(header("world"), ["count"], [0.0], [0.0], [0.0]))
 
 
@@ -229,6 +242,7 @@ def main(domain: str, mode: str, key_file: str = "") -> None:
     if mode == "strange":
         for name in ("rt/joint_states", "rt/fallback/command", "rt/monitor/score", "rt/monitor/hazards"):
             OTHERS[name] = client.writer(name, JointState, reliable=name != "rt/fallback/command")
+        OTHERS["rt/scene/image"] = client.writer("rt/scene/image", Image, reliable=False)
     asked = client.writer("rq/arm_node/stopRequest", TriggerRequest)
     answers = client.reader("rr/arm_node/stopReply", TriggerResponse)
     told = time.monotonic()

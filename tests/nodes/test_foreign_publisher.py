@@ -96,6 +96,8 @@ def test_an_independent_dds_client_without_a_key_does_not_move_the_arm_and_is_na
     said = graph.processes.log_file("arm_node").read_text(errors="replace")
     assert "/policy/chunk: refused a message" in said and "publishing there now:" in said
     if mode == "strange":
+        seen_elsewhere = {"fallback_node": "/joint_states", "monitor_node": "/scene/image"}
+        assert all(f"{topic}: refused a message" in graph.processes.tail(node) for node, topic in seen_elsewhere.items())
         assert all(f"{topic}: refused a message" in said for topic in ("/fallback/command", "/monitor/score", "/monitor/hazards"))
 
 
