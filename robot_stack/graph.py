@@ -212,7 +212,7 @@ STOP_ALL = Topic(
 def frames_topic(camera: str) -> Topic:
     """The image topic of `camera`."""
     why = "best effort, newest only: a frame sent again would arrive late, and late pixels are worse than none"
-    return Topic(image_topic(camera), IMAGE, camera_node(camera), False, 1, 10, why)
+    return Topic(image_topic(camera), IMAGE, camera_node(camera), False, 1, 10, why, sealed=True)
 
 
 def topics(cameras: Sequence[str]) -> tuple[Topic, ...]:
