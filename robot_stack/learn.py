@@ -6,6 +6,7 @@ from pathlib import Path
 from robot_stack.config.commands import ExportCommand, TrainCommand
 from robot_stack.config.schema import TacoSettings
 from robot_stack.data.episode import Episode
+from robot_stack.data.findings import TRASH
 from robot_stack.errors import DataError
 
 PICTURES = Path("runs/cache")
@@ -77,8 +78,8 @@ def load_episodes(folder: Path, rate_hz: float, size: tuple[int, int] | None, la
 
 
 def log_folders(folder: Path) -> list[Path]:
-    """The episode logs at or below `folder`, in the order of their names: folders that hold an .mcap file."""
-    return sorted({path.parent for path in folder.rglob("*.mcap")})
+    """The episode logs at or below `folder`, in the order of their names: folders that hold an .mcap file, the trash left out."""
+    return sorted({path.parent for path in folder.rglob("*.mcap") if TRASH not in path.parts})
 
 
 def _episode(path: Path, rate_hz: float) -> Episode:

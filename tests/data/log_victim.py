@@ -1,5 +1,5 @@
-"""A recorder to be killed: for each folder named on standard input it forks a process that records until it is, made-up joints at
-250 Hz and pictures at 30 Hz. Standard output: a line with its process id, then the time (ns, 8 bytes) of each message it was given.
+"""A recorder to be killed: for each folder named on standard input it forks a process that records until it is, made-up joints
+at 250 Hz and pictures at 30 Hz. Standard output: a line with its process id, then the time (ns, 8 bytes) of each message it was given.
 """
 
 import os
