@@ -11,6 +11,7 @@ import queue
 import secrets
 import threading
 from collections import Counter
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class BrowserRater:
         self._pair: dict[str, Any] | None = None
         self._number, self._closed = 0, False
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+            self._server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, self))
         except OSError as error:
             raise ConfigError(f"preferences.port: {port}: {error.strerror}, allowed a free one, or 0 for any") from error
         self._server.daemon_threads = True
@@ -102,50 +103,51 @@ def _jpegs(scene: Scene) -> list[str]:
     return [jpeg(rgb) for rgb in scene.pictures(SHOWN)]
 
 
-def _handler(rater: BrowserRater) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        """One request."""
+class _Handler(BaseHTTPRequestHandler):
+    """One request to the page of `rater`."""
 
-        def do_GET(self) -> None:
-            place, asked = self._asked()
-            if not rater.allows(self.headers.get("Host", ""), asked.get("token", "")):
-                self._reply(403, b"no such token")
-            elif place == "/pair":
-                after = asked.get("after", "0")
-                pair = rater.pair_after(int(after) if after.isdigit() else 0)
-                self._reply(204 if pair is None else 200, b"" if pair is None else json.dumps(pair).encode(), "application/json")
-            elif place == "/":
-                self._reply(200, PAGE.read_bytes(), "text/html; charset=utf-8")
-            else:
-                self._reply(404)
+    def __init__(self, rater: BrowserRater, *arguments: Any) -> None:
+        self._rater = rater
+        super().__init__(*arguments)
 
-        def do_POST(self) -> None:
-            place, asked = self._asked()
-            length = self.headers.get("Content-Length", "")
-            if not rater.allows(self.headers.get("Host", ""), asked.get("token", "")):
-                self._reply(403, b"no such token")
-            elif place != "/answer" or not length.isdigit() or int(length) > LONGEST:
-                self._reply(404 if place != "/answer" else 400)
-            else:
-                try:
-                    self._reply(rater.take(json.loads(self.rfile.read(int(length)))))
-                except ValueError:
-                    self._reply(400)
+    def do_GET(self) -> None:
+        place, asked = self._asked()
+        if not self._rater.allows(self.headers.get("Host", ""), asked.get("token", "")):
+            self._reply(403, b"no such token")
+        elif place == "/pair":
+            after = asked.get("after", "0")
+            pair = self._rater.pair_after(int(after) if after.isdigit() else 0)
+            self._reply(204 if pair is None else 200, b"" if pair is None else json.dumps(pair).encode(), "application/json")
+        elif place == "/":
+            self._reply(200, PAGE.read_bytes(), "text/html; charset=utf-8")
+        else:
+            self._reply(404)
 
-        def _asked(self) -> tuple[str, dict[str, str]]:
-            parts = urlsplit(self.path)
-            return parts.path, {name: values[0] for name, values in parse_qs(parts.query).items()}
+    def do_POST(self) -> None:
+        place, asked = self._asked()
+        length = self.headers.get("Content-Length", "")
+        if not self._rater.allows(self.headers.get("Host", ""), asked.get("token", "")):
+            self._reply(403, b"no such token")
+        elif place != "/answer" or not length.isdigit() or int(length) > LONGEST:
+            self._reply(404 if place != "/answer" else 400)
+        else:
+            try:
+                self._reply(self._rater.take(json.loads(self.rfile.read(int(length)))))
+            except ValueError:
+                self._reply(400)
 
-        def _reply(self, status: int, body: bytes = b"", kind: str = "text/plain") -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("Referrer-Policy", "no-referrer")
-            self.end_headers()
-            self.wfile.write(body)
+    def _asked(self) -> tuple[str, dict[str, str]]:
+        parts = urlsplit(self.path)
+        return parts.path, {name: values[0] for name, values in parse_qs(parts.query).items()}
 
-        def log_message(self, format: str, *arguments: Any) -> None:
-            """Not on the user's screen: it would show the token."""
+    def _reply(self, status: int, body: bytes = b"", kind: str = "text/plain") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.end_headers()
+        self.wfile.write(body)
 
-    return Handler
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Not on the user's screen: it would show the token."""
