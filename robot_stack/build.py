@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_stack.config import plain
+from robot_stack.config.collect import CollectSettings
 from robot_stack.config.robot_file import load_robot as load_robot
 from robot_stack.config.schema import DetectorSettings, MonitorSettings, RunSettings, SafetySettings, TaskSettings
+from robot_stack.config.teleop import TeleopSettings
 from robot_stack.errors import ConfigError, DriverError, PolicyError
 from robot_stack.interfaces import Arm, Camera, FallbackController, Policy, Safety, Teleoperator
 from robot_stack.names import check_names
 from robot_stack.robot import RobotSpec
 from robot_stack.seal import make_keys
 from robot_stack.shadow import ShadowArm
-from robot_stack.types import JointState
+from robot_stack.types import Array, JointState
 
 if TYPE_CHECKING:
     from safety.detector import Detector
@@ -31,7 +33,7 @@ DRIVERS = ("sim",)
 class Run:
     """One launch of the graph. `robot_file`: name or path; `world`: the simulated world's shared memory ("" = real hardware);
     `folder`: where the log goes; `bundle`: the policy ("" = none); `shadow`: nothing is sent to the arm; `seed` and `clumsy` are
-    the scripted human's."""
+    the scripted human's; `collect`: how it is recorded, unless told otherwise with every pixel, for a replay."""
 
     robot_file: str = "sim_arm"
     world: str = ""
@@ -45,6 +47,8 @@ class Run:
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     task: TaskSettings = field(default_factory=TaskSettings)
+    teleop: TeleopSettings = field(default_factory=TeleopSettings)
+    collect: CollectSettings = field(default_factory=lambda: CollectSettings(codec="lossless"))
 
     @cached_property
     def robot(self) -> RobotSpec:
@@ -113,17 +117,23 @@ def camera(run: Run, name: str) -> Camera:
     return open_camera(spec)
 
 
-def teleoperator(run: Run, joints: Callable[[], JointState | None]) -> Teleoperator:
-    """The human's device; on the simulated arm a script that plays one. `joints` gives the newest state once there is one."""
-    match run.robot.driver:
-        case "sim":
-            from drivers.scripted import ScriptedTeleoperator
-            from drivers.shared_world import WorldDirector
+def teleoperator(run: Run, joints: Callable[[], JointState | None], commanded: Callable[[], Array | None]) -> Teleoperator:
+    """The human's device; where none is named, a script that plays one on the simulated arm. `joints` and `commanded` give the
+    newest state, and joint positions that were sent, once there are any.
 
-            truth = WorldDirector(_world(run)).truth
-            return ScriptedTeleoperator(run.robot, truth, lambda: _present(joints()), run.seed, run.clumsy)
-        case other:
-            raise _unknown(other)
+    Raises DriverError when the device or its package is not there, ConfigError on settings that do not fit it.
+    """
+    if run.teleop.kind not in ("", "scripted"):
+        from drivers.teleoperators import open_teleoperator
+
+        return open_teleoperator(run.robot, run.teleop, joints, commanded, returns=bool(run.bundle))
+    if run.robot.driver != "sim":
+        raise _unknown(run.robot.driver)
+    from drivers.scripted import ScriptedTeleoperator
+    from drivers.shared_world import WorldDirector
+
+    truth = WorldDirector(_world(run)).truth
+    return ScriptedTeleoperator(run.robot, truth, lambda: _present(joints()), run.seed, run.clumsy)
 
 
 def safety(run: Run) -> Safety:
@@ -169,7 +179,8 @@ def policy(run: Run) -> Policy:
     if not run.bundle:
         raise PolicyError("bundle: found none, allowed the folder of an exported bundle; next: robot-stack export")
     require_signature(run)
-    return OnnxPolicy(run.bundle, candidates=run.settings.candidates, joint_names=run.robot.joint_names)
+    settings = run.settings
+    return OnnxPolicy(run.bundle, settings.candidates, joint_names=run.robot.joint_names, seams=settings.seams)
 
 
 def _world(run: Run) -> str:

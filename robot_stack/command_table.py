@@ -21,7 +21,7 @@ class Command:
     call: Callable[..., int]
 
 
-def _run(settings: "commands.RunCommand | commands.RecordCommand") -> int:
+def _run(settings: "commands.RunCommand") -> int:
     from robot_stack import episodes
 
     with closing(episodes.run(settings)) as ended:
@@ -112,9 +112,11 @@ COMMANDS = {
     "record": Command(
         "RecordCommand",
         "",
-        "launch the same graph with a human in the policy's place and record demonstrations",
-        "robot-stack record run.episodes=[nominal,nominal,obstacle] run.log_dir=runs/teleop",
-        _run,
+        "launch the same graph with a human in the policy's place and record demonstrations, by key, each looked through",
+        "robot-stack record run.episodes=[nominal,nominal,obstacle] run.log_dir=runs/teleop\n"
+        "robot-stack record out=runs/cubes collect.count=50 collect.reset_s=5 collect.pre_trigger_s=20 collect.prompt=beep\n"
+        "robot-stack record out=runs/cubes resume=true collect.count=10",
+        _later("collect.record"),
     ),
     "train": Command(
         "TrainCommand",
@@ -174,7 +176,7 @@ COMMANDS = {
     "data": Command(
         "",
         "",
-        "datasets of any format: ls, info, show, convert, repair; edit (delete, trim, split, merge, ...), undo, gc",
+        "datasets of any format: ls, info, show, check, convert, repair; edit (delete, trim, split, merge, ...), undo, gc",
         "robot-stack data ls runs/teleop\nrobot-stack data convert runs/teleop to=lerobot-v3 out=runs/teleop_v3",
         _later("datasets.commands"),
     ),
@@ -201,6 +203,13 @@ COMMANDS = {
         "robot-stack calibrate robot=so101 port=/dev/ttyACM0",
         _later("calibrate"),
     ),
+    "console": Command(
+        "ConsoleCommand",
+        "graph",
+        "the operator's page for a running graph: cameras with the path to come, modes, margins, STOP; in any browser here",
+        "robot-stack console\nrobot-stack console graph=runs/graph-20260101-120000-abcd port=8765",
+        _later("console.start"),
+    ),
     "secure": Command(
         "SecureCommand",
         "action",
@@ -209,12 +218,13 @@ COMMANDS = {
         "robot-stack secure keygen key=runs/release\nrobot-stack secure sign bundle=runs/bundle key=runs/release",
         _later("secure.commands"),
     ),
-    "console": Command(
-        "ConsoleCommand",
-        "graph",
-        "the operator's page for a running graph: cameras with the path to come, modes, margins, STOP; in any browser here",
-        "robot-stack console\nrobot-stack console graph=runs/graph-20260101-120000-abcd port=8765",
-        _later("console.start"),
+    "fault": Command(
+        "FaultCommand",
+        "faults",
+        "break the simulated robot on purpose (no name: list the faults) and say what came of it, and how soon",
+        "robot-stack fault\nrobot-stack fault kill_policy_node frames_torn bundle=runs/bundle\n"
+        "robot-stack fault encoder_jumps graph=runs/graph-20260101-120000-abcd",
+        _later("faults.command"),
     ),
     "bench": Command("", "", "measure figures, print and store them", "robot-stack bench filter tick", _later("bench")),
     "demo": Command(

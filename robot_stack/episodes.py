@@ -1,4 +1,4 @@
-"""`robot-stack run` and `record`: the graph of processes, and one log for each episode. Leaving early stops the arm first."""
+"""`robot-stack run`: the graph of processes, and one log for each episode. Leaving early stops the arm first."""
 
 import time
 from collections.abc import Generator
@@ -10,9 +10,10 @@ import numpy as np
 
 from robot_stack.config.commands import RecordCommand, RunCommand
 from robot_stack.config.robot_file import load_robot
+from robot_stack.console.start import console_if, require_library
 from robot_stack.errors import ConfigError, RobotStackError
 from robot_stack.supervisor import Graph
-from robot_stack.types import Mode, Request, Step
+from robot_stack.types import Mode, Step
 
 POLL_S = 0.05
 REST_S = 3.0
@@ -24,7 +25,8 @@ IN_PLACE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How one episode ended. `success` and `clearance` (m) are the simulated world's, None on a real robot."""
+    """How one episode ended. `success` and `clearance` (m) are the simulated world's, None on a real robot; `mark`: what a person
+    said of it; `findings`: what the quality gate did not like."""
 
     scenario: str
     log: Path
@@ -33,38 +35,45 @@ class Ended:
     success: bool | None
     clearance: float | None
     recorder: str
+    mark: str = ""
+    findings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         result = {True: "success", False: "no success", None: "ended"}[self.success]
         near = "" if self.clearance is None else f", nearest {1e3 * self.clearance:.0f} mm to the obstacle"
         how = f"{self.scenario}: {result} after {self.duration_s:.1f} s in mode {self.mode.value}{near}"
-        return f"{how}; {self.recorder}"
+        said = f", marked {self.mark}" if self.mark else ""
+        bad = f"; {len(self.findings)} findings" if self.findings else ""
+        return f"{how}{said}; {self.recorder}{bad}"
 
 
-def run(command: RunCommand | RecordCommand) -> Generator[Ended]:
+def run(command: RunCommand) -> Generator[Ended]:
     """Start the graph, play `run.episodes` one after the other, stop the graph; yields each episode as it ends."""
-    _check(command)
-    with Graph.start(command) as graph:
-        request = Request.ARM_TELEOP if isinstance(command, RecordCommand) else Request.ARM_POLICY
+    check(command)
+    with Graph.start(command) as graph, console_if(command.run.console, graph.directory):
         for number, scenario in enumerate(command.run.episodes):
-            yield _episode(graph, request, scenario, number)
+            yield _episode(graph, scenario, number)
 
 
-def _episode(graph: Graph, request: Request, scenario: str, number: int) -> Ended:
-    settings = graph.run.settings
+def put_back(graph: Graph, number: int, scenario: str) -> None:
+    """Out of STOP, and the simulated world, if that is the robot, to the start of episode `number`."""
     graph.reset()
     if graph.run.world:
-        graph.director.reset(settings.seed + number, scenario, begin=False)
+        graph.director.reset(graph.run.settings.seed + number, scenario, begin=False)
         graph.wait_for(_in_place, REST_S, "the command where the arm was put")
+
+
+def _episode(graph: Graph, scenario: str, number: int) -> Ended:
+    put_back(graph, number, scenario)
     log = graph.start_log(graph.directory / f"{number:03d}_{scenario}", scenario)
     try:
-        mode = graph.arm(request).verdict.mode
+        mode = graph.arm().verdict.mode
         if graph.run.world:
             graph.director.begin()
         print(f"{scenario}: armed ({mode.value}{', in shadow' if graph.run.shadow else ''}), log {log}", flush=True)
-        duration_s, mode, success, nearest = _watch(graph, settings.episode_s)
+        duration_s, mode, success, nearest = _watch(graph, graph.run.settings.episode_s)
     finally:
-        _to_rest(graph)
+        to_rest(graph)
     known = bool(graph.run.world)
     return Ended(scenario, log, mode, duration_s, success if known else None, nearest if known else None, graph.stop_log())
 
@@ -73,16 +82,16 @@ def _watch(graph: Graph, limit_s: float) -> tuple[float, Mode, bool, float]:
     """Until success, STOP or `limit_s`: duration (s), mode at the end, success, and how near (m) the arm came to the obstacle."""
     begin = time.monotonic()
     nearest, success = float("inf"), False
-    while time.monotonic() - begin < limit_s and not success and _mode(graph) is not Mode.STOP:
+    while time.monotonic() - begin < limit_s and not success and mode_of(graph) is not Mode.STOP:
         graph.processes.require_alive()
         if graph.run.world:
             truth = graph.director.truth()
             nearest, success = min(nearest, truth.clearance), truth.success
         time.sleep(POLL_S)
-    return time.monotonic() - begin, _mode(graph), success, nearest
+    return time.monotonic() - begin, mode_of(graph), success, nearest
 
 
-def _to_rest(graph: Graph) -> None:
+def to_rest(graph: Graph) -> None:
     """Disarm and wait: the log of an episode, interrupted or not, ends with an arm that stands still."""
     with suppress(RobotStackError):  # a dead node is reported by whoever noticed; Graph.close goes on from here
         graph.disarm()
@@ -100,12 +109,13 @@ def _in_place(step: Step) -> bool:
     return joints is not None and float(np.abs(joints.q - step.verdict.command.q).max()) < IN_PLACE
 
 
-def _mode(graph: Graph) -> Mode:
+def mode_of(graph: Graph) -> Mode:
+    """Who may move the arm, as of the last tick heard."""
     step = graph.operator.step()
     return Mode.DISARMED if step is None else step.verdict.mode
 
 
-def _check(command: RunCommand | RecordCommand) -> None:
+def check(command: RunCommand | RecordCommand) -> None:
     """Scenarios exist and the bundle is whole and for this robot: said before any process starts."""
     from drivers.scenario import SCENARIOS
     from policies.bundle import load_bundle
@@ -113,5 +123,7 @@ def _check(command: RunCommand | RecordCommand) -> None:
     strangers = [name for name in command.run.episodes if name not in SCENARIOS]
     if strangers or not command.run.episodes:
         raise ConfigError(f"run.episodes: found {strangers or 'none'}, allowed one or more of {', '.join(SCENARIOS)}")
+    if command.run.console:
+        require_library()
     if isinstance(command, RunCommand):
         load_bundle(Path(command.bundle), load_robot(command.robot).joint_names)

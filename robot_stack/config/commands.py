@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from robot_stack.config.collect import CollectSettings, QualitySettings
 from robot_stack.config.console import ConsoleCommand as ConsoleCommand
+from robot_stack.config.fault import FaultCommand as FaultCommand
 from robot_stack.config.gate import GateSettings
 from robot_stack.config.playback import PlaybackSettings
+from robot_stack.config.relabel import RelabelCommand as RelabelCommand
 from robot_stack.config.schema import (
     DemoSettings,
     DetectorSettings,
@@ -25,11 +28,12 @@ from robot_stack.config.schema import (
     VocbfSettings,
 )
 from robot_stack.config.secure import SecureCommand as SecureCommand
+from robot_stack.config.teleop import TeleopSettings
 
 
 @dataclass(frozen=True)
 class RunCommand:
-    """Launch the ROS 2 graph with the policy in `bundle`.
+    """Launch the ROS 2 graph with the policy in `bundle`, and a human who may intervene where `teleop` is a device.
 
     `shadow`: everything runs and is logged, nothing is sent to the arm; each tick is decided from where the arm is measured.
     """
@@ -41,12 +45,17 @@ class RunCommand:
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     task: TaskSettings = field(default_factory=TaskSettings)
+    teleop: TeleopSettings = field(default_factory=TeleopSettings)
     shadow: bool = False
 
 
 @dataclass(frozen=True)
 class RecordCommand:
-    """Launch the same graph with a human (on `sim_arm`: a scripted one, `clumsy` on request) in the policy's place."""
+    """Launch the same graph with a human in the policy's place: at a device, or, on `sim_arm`, a scripted one (`clumsy`).
+
+    `out`: the folder the episodes go to ("": the run's own); with `resume` to one that has some already, of the same robot and
+    task, whose numbers go on. `collect`: the session, `quality`: what an episode must be like, or it is asked whether to keep it.
+    """
 
     robot: str = "sim_arm"
     clumsy: bool = False
@@ -55,6 +64,11 @@ class RecordCommand:
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     task: TaskSettings = field(default_factory=TaskSettings)
+    teleop: TeleopSettings = field(default_factory=TeleopSettings)
+    out: str = ""
+    resume: bool = False
+    collect: CollectSettings = field(default_factory=CollectSettings)
+    quality: QualitySettings = field(default_factory=QualitySettings)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Read an episode log, also one that was cut in the middle: message by message, in the order they were recorded."""
 
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,8 +14,9 @@ from mcap.stream_reader import MAGIC_SIZE, read_magic
 from robot_stack.clock import NS_PER_S
 from robot_stack.data.log_metadata import BEGIN, END, LogMetadata, LogSummary, metadata_value, summary_value
 from robot_stack.data.mcap_records import records
+from robot_stack.data.picture_stream import STREAMED, StreamDecoder
 from robot_stack.data.rosbags_messages import deserialize_cdr
-from robot_stack.data.wire import chunk_key, from_message, observed_ns
+from robot_stack.data.wire import IMAGE, chunk_key, from_message, observed_ns
 from robot_stack.errors import ContractError, DataError
 from robot_stack.types import ActionChunk, Step
 
@@ -27,7 +28,7 @@ CHUNKS_KEPT, WAIT_NS = 256, 10 * NS_PER_S
 
 @dataclass(frozen=True, slots=True)
 class RawMessage:
-    """One message as it lies in the log: `data` is CDR, `t_ns` when it was recorded."""
+    """One message of a log: `data` is CDR, `t_ns` when it was recorded."""
 
     topic: str
     typename: str
@@ -56,7 +57,17 @@ class EpisodeLog:
         return self.path.parent.name
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
-        """The raw messages of `topics` (None: all); a cut log ends early. Raises DataError where a whole one is damaged."""
+        """The messages of `topics` (None: all) as they were sent: a piece of a video is decoded, or left out where pieces before it
+        are lost. A cut log ends early. Raises DataError where a whole one is damaged."""
+        streams: defaultdict[str, StreamDecoder] = defaultdict(StreamDecoder)
+        for raw in self.stored(topics):
+            if raw.typename != STREAMED:
+                yield raw
+            elif (image := streams[raw.topic].decode(raw.data)) is not None:
+                yield replace(raw, typename=IMAGE, data=image)
+
+    def stored(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
+        """The messages of `topics` (None: all) as they lie in the log. Raises DataError as `messages`."""
         schemas: dict[int, str] = {}
         channels: dict[int, Channel] = {}
         for record in self._records():

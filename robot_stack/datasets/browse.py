@@ -3,7 +3,7 @@
 import base64
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ class Joint:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One episode as the page shows it; strips are (s, picture as a data URL) by camera, tracks are SVG."""
+    """One episode as the page shows it; strips are (s, picture as a data URL) by camera, tracks are SVG, `link` is where
+    its name leads, `mark` what a person said of it while it was recorded."""
 
     name: str
     task: str
@@ -56,6 +57,8 @@ class Card:
     strips: dict[str, list[tuple[float, str]]]
     tracks: list[str]
     joints: list[Joint]
+    link: str = ""
+    mark: str = ""
 
 
 def write_page(catalogue: Catalogue, settings: DataShowCommand) -> list[Fault]:
@@ -67,9 +70,16 @@ def write_page(catalogue: Catalogue, settings: DataShowCommand) -> list[Fault]:
     faults: list[Fault] = []
     for entry in itertools.islice(catalogue.find(settings.episodes), None if settings.episodes else settings.limit):
         try:
-            cards.append(_card(catalogue.recording(entry), settings.thumbnails, entry.note))
+            card = card_of(catalogue.recording(entry), settings.thumbnails, entry.note)
+            cards.append(replace(card, flags=[*card.flags, *entry.flags], mark=entry.mark))
         except DataError as error:
             faults.append(Fault(entry.name, str(error)))
+    write_cards(catalogue, cards, faults, Path(settings.out))
+    return faults
+
+
+def write_cards(catalogue: Catalogue, cards: list[Card], faults: list[Fault], page: Path) -> None:
+    """Write `page` with `cards` of episodes, or of parts of them, in that order. Raises DataError when it cannot be written."""
     text = _template().render(
         title=catalogue.root.name,
         kind=catalogue.source.kind,
@@ -79,13 +89,11 @@ def write_page(catalogue: Catalogue, settings: DataShowCommand) -> list[Fault]:
         faults=faults,
         cards=cards,
     )
-    page = Path(settings.out)
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(text, encoding="utf-8")
     except OSError as error:
         raise DataError(f"page {page}: {error.strerror}; name a file that can be written to") from error
-    return faults
 
 
 def _template() -> jinja2.Template:
@@ -94,7 +102,8 @@ def _template() -> jinja2.Template:
     return environment.get_template("browse.html.j2")
 
 
-def _card(found: Recording, thumbnails: int, note: str) -> Card:
+def card_of(found: Recording, thumbnails: int, note: str) -> Card:
+    """The card of `found` with so many thumbnails a camera; `note` (empty: none) comes to its flags."""
     odd = flags(found) + ([note] if note else [])
     strips = {}
     for camera, pictures in found.cameras.items():

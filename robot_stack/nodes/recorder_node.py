@@ -1,113 +1,88 @@
-"""Writes what the graph says to an episode log: the bytes as they came, one log an episode, started and stopped by services.
+"""Writes what the graph says to an episode log: the bytes as they came (pictures of `record` as video), one log an episode.
 
-From a shell:
+From a shell, and so from whatever a gamepad, a pedal or a page can call:
 
     ros2 param set /recorder_node path runs/1/nominal     (optional; default: the run's folder, numbered)
     ros2 service call /recorder_node/start std_srvs/srv/Trigger
+    ros2 service call /recorder_node/mark_success std_srvs/srv/Trigger     (or mark_failure; the last one counts)
     ros2 service call /recorder_node/stop std_srvs/srv/Trigger
+    ros2 service call /recorder_node/discard std_srvs/srv/Trigger          (the log that is open, or the last one, to .trash)
+    ros2 service call /recorder_node/status std_srvs/srv/Trigger           (JSON)
 """
 
+import json
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from std_srvs.srv import Trigger
 
 from robot_stack import build
-from robot_stack.data.log import LogMetadata, LogSummary, LogWriter
+from robot_stack.collect.recorder import MARKS, Recorder
+from robot_stack.data.log import LogMetadata
 from robot_stack.errors import DataError
-from robot_stack.graph import POLICY_CHUNK, TELEOP_CHUNK, topics
+from robot_stack.graph import topics
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
-from robot_stack.nodes.sayer import Sayer
-
-CHUNKS_BEFORE = 5
-"""A log begun while the arm moves holds this many chunks from before: its first ticks play one of them."""
 
 
 class RecorderJob:
-    """Hears every topic all the time; between `start` and `stop` the bytes go to the log, which is closed when the node ends."""
+    """Hears every topic all the time; between `start` and `stop` it goes to the log, which is closed when the node ends."""
 
     def __init__(self, node: ManagedNode, run: build.Run) -> None:
         self._node = node
         self._run = run
-        self._sayer = Sayer(node.get_logger())
-        self._writer: LogWriter | None = None
-        self._before = {topic.name: deque[tuple[int, bytes]](maxlen=CHUNKS_BEFORE) for topic in (POLICY_CHUNK, TELEOP_CHUNK)}
+        self._recorder = Recorder(run.collect, partial(node.sayer.leave, "log"), node.fail)
         node.text("path")
         node.text("scenario")
         for topic in topics([camera.name for camera in run.robot.cameras]):
             node.record(topic, self._taker(topic.name))
-        node.serve(Trigger, "~/start", self._start)
-        node.serve(Trigger, "~/stop", self._stop)
+        served: dict[str, Callable[[], str]] = {
+            "start": self._start,
+            "stop": self._recorder.stop,
+            "discard": self._recorder.discard,
+            "status": lambda: json.dumps(self._recorder.status()),
+            **{f"mark_{label}": partial(self._recorder.mark, label) for label in MARKS},
+        }
+        for name, act in served.items():
+            node.serve(Trigger, f"~/{name}", partial(_answer, act))
 
     def activate(self) -> None:
         """Ready to record; `start` begins a log."""
 
     def deactivate(self) -> None:
         """Close the log that is open."""
-        if self._writer is not None:
-            self._node.get_logger().info(self._finish(self._writer))
+        if self._recorder.status()["path"]:
+            self._node.get_logger().info(self._recorder.stop())
 
     def close(self) -> None:
-        """Nothing else to give back."""
+        """End the threads that encode and write."""
+        self._recorder.close()
 
     def _taker(self, topic: str) -> Callable[[bytes], None]:
-        before = self._before.get(topic)
+        put, now = self._recorder.put, time.monotonic_ns
+        return lambda data: put(topic, now(), data)
 
-        def take(data: bytes) -> None:
-            writer, now_ns = self._writer, time.monotonic_ns()
-            if before is not None:
-                before.append((now_ns, data))
-            if writer is None:
-                return
-            try:
-                writer.write(topic, now_ns, data)
-            except DataError as error:
-                self._sayer.say("log", str(error))
-
-        return take
-
-    def _start(self, _: Any, response: Any) -> Any:
-        if self._writer is not None:
-            response.message = f"{self._writer.path} is being written; stop it first"
-            return response
+    def _start(self) -> str:
         path = Path(self._node.text("path") or _next(Path(self._run.folder)))
-        try:
-            writer = LogWriter(path, self._metadata())
-            for topic, kept in self._before.items():
-                for t_ns, data in kept:
-                    writer.write(topic, t_ns, data)
-        except DataError as error:
-            response.message = str(error)
-            return response
-        self._writer = writer
-        response.success, response.message = True, str(path)
-        return response
-
-    def _stop(self, _: Any, response: Any) -> Any:
-        if self._writer is None:
-            response.message = "no log is being written; start one first"
-            return response
-        try:
-            response.message = self._finish(self._writer)
-            response.success = True
-        except DataError as error:
-            response.message = str(error)
-        return response
-
-    def _finish(self, writer: LogWriter) -> str:
-        self._writer = None
-        return _sentence(writer.path, writer.close())
+        return self._recorder.start(path, self._metadata())
 
     def _metadata(self) -> LogMetadata:
         run = self._run
-        settings = {name: asdict(getattr(run, name)) for name in ("settings", "safety", "monitor", "detector", "task")}
+        settings = {name: asdict(getattr(run, name)) for name in ("settings", "safety", "monitor", "detector", "task", "collect")}
         settings |= {"policy": {"bundle": run.bundle, "shadow": run.shadow}}
         return LogMetadata(run.robot_file, run.robot.joint_names, run.instruction, self._node.text("scenario"), settings)
+
+
+def _answer(act: Callable[[], str], _: Any, response: Any) -> Any:
+    try:
+        response.message, response.success = act(), True
+    except DataError as error:
+        response.message = str(error)
+    return response
 
 
 def _next(folder: Path) -> Path:
@@ -115,14 +90,9 @@ def _next(folder: Path) -> Path:
     return folder / f"episode_{max(taken, default=-1) + 1:04d}"
 
 
-def _sentence(path: Path, summary: LogSummary) -> str:
-    drops = {topic: count for topic, count in summary.drops.items() if count}
-    return f"{path}: {sum(summary.messages.values())} messages, {f'dropped {drops}' if drops else 'no drops'}"
-
-
 def make_job(node: ManagedNode) -> RecorderJob:
     """The job of a recorder_node configured by its run file."""
-    return RecorderJob(node, build.load(node.text("config")))
+    return RecorderJob(node, build.load(node.fixed("config")))
 
 
 if __name__ == "__main__":
