@@ -75,14 +75,16 @@ class Watch:
     """Calls `tick` and keeps how late each call was, until `number` are there; then `done` is set."""
 
     def __init__(self, tick: Callable[[int], None], number: int) -> None:
-        self.late_ns, self.count, self.done = np.zeros(number), 0, threading.Event()
+        self.late_ns, self.due_ns = np.zeros(number), np.zeros(number, dtype=np.int64)
+        self.count, self.done = 0, threading.Event()
         self._tick = tick
 
     def __call__(self, lateness_ns: int) -> None:
         """One call, `lateness_ns` after its deadline."""
+        due_ns = time.monotonic_ns() - lateness_ns
         self._tick(lateness_ns)
         if self.count < len(self.late_ns):
-            self.late_ns[self.count] = lateness_ns
+            self.late_ns[self.count], self.due_ns[self.count] = lateness_ns, due_ns
             self.count += 1
             if self.count % 250 == 0:
                 collect(resting=True)
@@ -123,12 +125,13 @@ def measure(kind: str, rate_hz: float, seconds: float) -> dict[str, Any]:
     """One row: how late (us) the ticks of `seconds` at `rate_hz` began, and how many deadlines passed without one."""
     node = rclpy.create_node(f"ticking_{kind}_{rate_hz:.0f}")
     watch = Watch(tick_of(node, rate_hz), WARM_UP + round(rate_hz * seconds))
-    period_ns, begin = round(1e9 / rate_hz), time.monotonic()
+    period_ns = round(1e9 / rate_hz)
     if kind in EXECUTORS:
         said = by_timer(node, watch, period_ns, EXECUTORS[kind]())
     else:
         said = by_thread(node, watch, period_ns, PRIORITY if kind == "fifo" else 0)
-    missed = max(0, round((time.monotonic() - begin) * rate_hz) - watch.count - 1)
+    due_ns = watch.due_ns[WARM_UP : watch.count]
+    missed = round((due_ns[-1] - due_ns[0]) / period_ns) - (len(due_ns) - 1)
     late_us = np.maximum(watch.late_ns[WARM_UP : watch.count], 0.0) / 1e3
     node.destroy_node()
     return {"kind": kind, "rate_hz": rate_hz, **summary(late_us.tolist()), "missed": missed, "scheduling": said}
