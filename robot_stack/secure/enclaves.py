@@ -79,7 +79,8 @@ def _shown(frames: tuple[Topic, ...]) -> tuple[Topic, ...]:
 
 def _node(name: str, said: Sequence[Topic], heard: Sequence[Topic], namespace: str) -> Enclave:
     """A node answers its own services, and calls none."""
-    writes = (*_dds((*said, DIAGNOSTICS), namespace), "rt/rosout", f"rr{name}/*Reply", *EVERY_NODE)
+    own = ("rt/rosout", f"rt{name}/transition_event", f"rr{name}/*Reply")
+    writes = (*_dds((*said, DIAGNOSTICS), namespace), *own, *EVERY_NODE)
     return Enclave(name, writes, (*_dds(heard, namespace), f"rq{name}/*Request", *EVERY_NODE))
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,8 +16,13 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
 
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+
 from robot_stack.errors import RobotStackError
 from robot_stack.nodes.operator import Operator
+from robot_stack.secure.enclaves import enclaves
 from robot_stack.supervisor import Graph
 from robot_stack.types import Mode, Request, Step
 
@@ -82,7 +88,7 @@ def refusals(graph: Graph, word: str) -> int:
     return graph.processes.log_file("arm_node").read_text(errors="replace").count(word)
 
 
-@pytest.mark.parametrize("mode", ["strange", "forge"])
+@pytest.mark.parametrize("mode", ["strange", pytest.param("forge", marks=pytest.mark.slow)])
 def test_an_independent_dds_client_without_a_key_does_not_move_the_arm_and_is_named(graph: Graph, mode: str) -> None:
     with silent_policy(graph):
         start = commanded(graph)
@@ -101,6 +107,7 @@ def test_an_independent_dds_client_without_a_key_does_not_move_the_arm_and_is_na
         assert all(f"{topic}: refused a message" in said for topic in ("/fallback/command", "/monitor/score", "/monitor/hazards"))
 
 
+@pytest.mark.slow
 def test_a_ros_node_that_takes_the_name_of_the_policy_does_not_move_the_arm(graph: Graph) -> None:
     before = refusals(graph, "carries no seal")
     with silent_policy(graph):
@@ -142,6 +149,29 @@ def test_whoever_has_no_key_may_stop_the_arm_but_not_arm_or_reset_it(graph: Grap
 def test_the_run_file_of_a_running_node_cannot_be_changed_by_a_parameter(graph: Graph) -> None:
     with pytest.raises(RobotStackError, match="config: refused"):
         graph.operator.set_text("arm_node", {"config": "/tmp/other.yaml"}, PATIENCE_S)
+
+
+def test_no_node_says_or_hears_more_than_its_enclave_would_let_it(graph: Graph) -> None:
+    cameras = [camera.name for camera in graph.run.robot.cameras]
+    listed = {enclave.name.strip("/"): enclave for enclave in enclaves(graph.description, cameras)}
+    context = Context()
+    rclpy.init(context=context, domain_id=graph.domain, args=[])
+    looker = Node("looker", context=context)
+    try:
+        for process in graph.description.nodes:
+            node, enclave = process.node, listed[process.node]
+            graph.wait_for(lambda _, node=node: node in looker.get_node_names(), PATIENCE_S, f"{node} to be seen")  # type: ignore[misc]
+            heard = ["rt" + name for name, _ in looker.get_subscriber_names_and_types_by_node(node, "/")]
+            said = ["rt" + name for name, _ in looker.get_publisher_names_and_types_by_node(node, "/")]
+            served = [name for name, _ in looker.get_service_names_and_types_by_node(node, "/")]
+            said += [f"rr{name}Reply" for name in served]
+            heard += [f"rq{name}Request" for name in served]
+            assert said and not [name for name in said if not any(fnmatchcase(name, may) for may in enclave.writes)], node
+            assert not [name for name in heard if not any(fnmatchcase(name, may) for may in enclave.reads)], node
+            assert not looker.get_client_names_and_types_by_node(node, "/"), node
+    finally:
+        looker.destroy_node()
+        context.try_shutdown()
 
 
 def test_an_independent_client_the_run_names_drives_the_arm_watches_it_and_stops_it(graph: Graph) -> None:
