@@ -1,4 +1,7 @@
 import json
+import threading
+import urllib.request
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +16,7 @@ from robot_stack.data.recording import STATE
 from robot_stack.errors import DataError
 from robot_stack.relabel import preferences
 from robot_stack.relabel.preferences import LABELLER, logistic
-from robot_stack.relabel.raters import Answer
+from robot_stack.relabel.rater_page import BrowserRater
 from robot_stack.relabel.runs import Job, relabel
 from tests.data.made_up import recording
 
@@ -25,7 +28,7 @@ def root(tmp_path_factory):
     """12 episodes; what is preferred is where the first joint is."""
     folder = tmp_path_factory.mktemp("preferences") / "set"
     for i in range(12):
-        made = recording(f"e{i:02}", seed=i, camera=i == 0)
+        made = recording(f"e{i:02}", seed=i, camera=True)
         made.columns[STATE][:] = 0.5 * made.columns[STATE] / made.columns[STATE].std(0)
         height = made.columns[STATE][:, 0].copy()
         write_log(replace(made, columns={**made.columns, "height": height}), folder / made.name)
@@ -58,34 +61,49 @@ def test_logistic_regression_is_at_the_optimum():
     assert np.abs(x.T @ (1 / (1 + np.exp(-x @ w)) - y) + 0.3 * w).max() < 1e-6
 
 
-class Scripted:
-    """Stands for a person; counts how often it was asked."""
+@contextmanager
+def person(monkeypatch, words):
+    """A person at the page, who answers `words` in turn; yields the numbers of the pairs that were answered."""
+    seen, over, pages = [], threading.Event(), []
 
-    def __init__(self, answers):
-        self.answers, self.asked, self.counts = answers, 0, {}
+    def make(settings):
+        pages.append(BrowserRater(settings.question))
+        return pages[-1]
 
-    def rate(self, left, right):
-        self.asked += 1
-        return self.answers[self.asked % len(self.answers)]
+    def fetch(place, body=None):
+        with urllib.request.urlopen(pages[-1].url.replace("/?", f"{place}?"), body, 60) as reply:
+            return reply.read()
 
-    def close(self):
-        pass
+    def answer():
+        while not over.wait(0.01):
+            with suppress(OSError, IndexError):  # no page yet, or none any more
+                if found := fetch("/pair"):
+                    said = {"number": json.loads(found)["number"], "answer": words[len(seen) % len(words)]}
+                    fetch("/answer", json.dumps(said).encode())
+                    seen.append(said["number"])
+
+    monkeypatch.setattr(preferences, "make_rater", make)
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    yield seen
+    over.set()
+    thread.join(60)
 
 
 def test_a_persons_answers_are_kept_and_not_asked_for_again(root, monkeypatch):
-    person = Scripted([Answer.LEFT, Answer.RIGHT])
-    monkeypatch.setattr(preferences, "make_rater", lambda settings: person)
     settings = replace(SETTINGS, rater="browser", pairs=3)
-    assert relabel(Job(root, 30.0, LABELLER, settings)).episodes == 12 and person.asked == 3
-    assert relabel(Job(root, 30.0, LABELLER, replace(settings, pairs=5))).episodes == 12 and person.asked == 5
+    with person(monkeypatch, ["left", "right"]) as seen:
+        assert relabel(Job(root, 30.0, LABELLER, settings)).episodes == 12
+        assert relabel(Job(root, 30.0, LABELLER, replace(settings, pairs=5))).episodes == 12
+    assert seen == [1, 2, 3, 1, 2]
     kept = [json.loads(line) for line in (root / "labels/preferences.jsonl").read_text().splitlines()]
     assert len(kept) == 5 and {line["rater"] for line in kept} == {"browser"} and all(line["when"] for line in kept)
 
 
 def test_when_every_pair_is_skipped_the_reward_is_zero(root, monkeypatch):
-    monkeypatch.setattr(preferences, "make_rater", lambda settings: Scripted([Answer.SKIP]))
-    settings = replace(SETTINGS, rater="model", pairs=3)
-    assert "used 0" in relabel(Job(root, 30.0, LABELLER, settings)).told
+    settings = replace(SETTINGS, rater="browser", question="Which is louder?", pairs=3)
+    with person(monkeypatch, ["skip"]):
+        assert "used 0" in relabel(Job(root, 30.0, LABELLER, settings)).told
     assert not truth_and_reward(root)[1].any()
 
 

@@ -6,11 +6,15 @@ import pytest
 from robot_stack.config.relabel import RewardSettings
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import TaskSettings
+from robot_stack.data.catalogue import Catalogue
+from robot_stack.data.log import LogMetadata, LogWriter
 from robot_stack.data.recording import Pictures
 from robot_stack.errors import ConfigError, DataError
 from robot_stack.relabel.on_goal import region
 from robot_stack.relabel.rewards import label
+from robot_stack.types import Mode
 from tests.data.made_up import recording
+from tests.relabel.written import JOINTS, START, TICK, write_ticks
 
 DETECTOR = RewardSettings(by="detector")
 
@@ -21,6 +25,15 @@ def test_a_mark_comes_first_then_a_column():
     assert label(done, RewardSettings(), None)["success"] is True
     said = label(replace(done, constants={"mark": "failure"}), RewardSettings(), None)
     assert said["success"] is False and not said["reward"].any()
+
+
+def test_what_a_person_marked_while_it_was_recorded_is_read_from_the_log(tmp_path):
+    with LogWriter(tmp_path / "set" / "log", LogMetadata("sim_arm", JOINTS), patient=True) as log:
+        write_ticks(log, [Mode.TELEOP] * 30)
+        log.mark("failure", START)
+        log.mark("success", START + TICK)
+    catalogue = Catalogue.open(tmp_path / "set")
+    assert label(catalogue.recording(next(catalogue.entries())), RewardSettings(), None)["success"] is True
 
 
 def test_the_reward_is_earned_at_the_last_step():
