@@ -1,6 +1,7 @@
 """What the page is told, as plain JSON: `facts` once, `state` ten times a second. Pure; what is not finite becomes null."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from robot_stack.build import Run
 from robot_stack.clock import seconds
 from robot_stack.console.overlay import age_s, rows_to_come
 from robot_stack.console.view import Event, View
-from robot_stack.data.wire_step import sentence
-from robot_stack.types import Mode
+from robot_stack.diagnostics import Level, Reading
+from robot_stack.types import Mode, Reason, Step
 
 AHEAD_ROWS = 24
 """Rows of the chunk the joint plot gets at most."""
@@ -41,7 +42,7 @@ def state(view: View, now_ns: int) -> dict[str, Any]:
     return {
         "mode": None if known is None else known.mode.value,
         "mode_s": age_s(view.since_ns, now_ns),
-        "sentence": "" if step is None else _words(sentence(step)),
+        "why": "" if step is None else _why(step),
         "decision": None if known is None else known.decision.value,
         "margin": None if known is None else _finite(known.margin),
         "barrier": None if known is None else _finite(known.barrier),
@@ -57,7 +58,9 @@ def state(view: View, now_ns: int) -> dict[str, Any]:
         "counts": None if note is None or note.counts is None else _finites(note.counts),
         "thinking_ms": None if note is None else _finite(1e3 * note.latency_s),
         "ages": _ages(view, now_ns),
-        "events": [_event(event, now_ns) for event in reversed(view.events)],
+        "events": [_event(event, now_ns) for event in sorted(view.events, key=lambda event: -event.until_ns)],
+        "health": [_unwell(name, reading) for name, reading in view.readings.items() if reading.level is not Level.OK],
+        "recording": None if view.recording is None else asdict(view.recording),
     }
 
 
@@ -80,9 +83,9 @@ def _ahead(view: View, now_ns: int) -> dict[str, Any] | None:
 
 def _event(event: Event, now_ns: int) -> dict[str, Any]:
     if event.is_change:
-        text = "" if not event.cause else f"because {_list(reason.value for reason in event.cause)}"
+        text = "" if not event.cause else f"because {_list(event.cause)}"
     else:
-        text = _list(reason.value for reason in event.reasons)
+        text = _list(sorted(event.reasons, key=lambda reason: -event.reasons[reason]))
     return {
         "ago_s": age_s(event.until_ns, now_ns),
         "for_s": round(seconds(event.until_ns - event.t_ns), 2),
@@ -94,8 +97,19 @@ def _event(event: Event, now_ns: int) -> dict[str, Any]:
     }
 
 
-def _list(names: Iterable[str]) -> str:
-    return _words(", ".join(sorted(names)))
+def _why(step: Step) -> str:
+    """What the filter does and why, each reason once, and before it why the mode is new."""
+    because = f"because {_list(step.mode_cause)}: " if step.mode_cause else ""
+    reasons = _list(violation.reason for violation in step.verdict.violations)
+    return f"{because}{step.verdict.decision.value}{f': {reasons}' if reasons else ''}"
+
+
+def _unwell(name: str, reading: Reading) -> dict[str, str]:
+    return {"name": name, "level": reading.level.name.lower(), "said": reading.message}
+
+
+def _list(reasons: Iterable[Reason]) -> str:
+    return _words(", ".join(dict.fromkeys(reason.value for reason in reasons)))
 
 
 def _words(text: str) -> str:

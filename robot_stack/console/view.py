@@ -1,10 +1,11 @@
 """What the console has heard, as one value: each message makes a new `View`. Nothing here knows ROS or the web."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from robot_stack.clock import seconds
 from robot_stack.data.wire import ChoiceNote
+from robot_stack.diagnostics import Reading
 from robot_stack.types import (
     ActionChunk,
     Array,
@@ -29,13 +30,13 @@ RESTING = frozenset({Reason.DISARMED, Reason.STOPPED})
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A change of mode (`cause`: why), or the filter at work: `decision` with `reasons`, in `ticks` ticks until `until_ns`."""
+    """A change of mode (`cause`: why), or the filter at work: `decision` in `ticks` ticks until `until_ns`, why in how many."""
 
     t_ns: int
     until_ns: int
     mode: Mode
     decision: Decision
-    reasons: frozenset[Reason] = frozenset()
+    reasons: Mapping[Reason, int] = field(default_factory=dict)
     cause: tuple[Reason, ...] = ()
     ticks: int = 1
 
@@ -44,11 +45,26 @@ class Event:
         """The mode changed."""
         return not self.reasons
 
-    def continues(self, step: Step, reasons: frozenset[Reason]) -> bool:
-        """True when `step`, with `reasons`, is more of this."""
-        verdict = step.verdict
-        same = (self.mode, self.decision, self.reasons) == (verdict.mode, verdict.decision, reasons)
-        return same and seconds(step.t_ns - self.until_ns) <= AGAIN_S
+    def continues(self, step: Step) -> bool:
+        """True when what the filter did in `step` is more of this."""
+        same = (self.mode, self.decision) == (step.verdict.mode, step.verdict.decision)
+        return same and not self.is_change and seconds(step.t_ns - self.until_ns) <= AGAIN_S
+
+    def with_step(self, step: Step, reasons: Iterable[Reason]) -> "Event":
+        """This, gone on in `step` because of `reasons`."""
+        counted = {**self.reasons, **{reason: self.reasons.get(reason, 0) + 1 for reason in reasons}}
+        return replace(self, until_ns=step.t_ns, ticks=self.ticks + 1, reasons=counted)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The log that is being written ("": none), for how long (s), its mark ("": none yet), what went wrong, messages dropped."""
+
+    path: str
+    for_s: float = 0.0
+    mark: str = ""
+    fault: str = ""
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +79,8 @@ class View:
     chunk: ActionChunk | None = None
     note: ChoiceNote | None = None
     frames: Mapping[str, CameraFrame] = field(default_factory=dict)
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    recording: Recording | None = None
     events: tuple[Event, ...] = ()
 
     def with_step(self, step: Step) -> "View":
@@ -92,22 +110,29 @@ class View:
         """After one more picture."""
         return replace(self, frames={**self.frames, frame.camera: frame})
 
+    def with_readings(self, readings: Mapping[str, Reading]) -> "View":
+        """After some node said how it is."""
+        return replace(self, readings={**self.readings, **readings})
+
+    def with_recording(self, recording: "Recording | None") -> "View":
+        """After the recorder was asked what it does (None: it does not answer)."""
+        return replace(self, recording=recording)
+
     def q_at(self, t_ns: int) -> Array | None:
         """The measured joints (J,) nearest to `t_ns`."""
         return min(self.joints, key=lambda joints: abs(joints.t_ns - t_ns)).q if self.joints else None
 
 
 def _noted(events: tuple[Event, ...], step: Step, changed: bool) -> tuple[Event, ...]:
-    """`events` after `step`. Reasons that come and go in turn go on side by side, each in its own event."""
+    """`events` after `step`. Decisions that take turns go on side by side, each in its own event."""
     verdict = step.verdict
     if changed:
         events = (*events, Event(step.t_ns, step.t_ns, verdict.mode, verdict.decision, cause=step.mode_cause))
-    reasons = frozenset(violation.reason for violation in verdict.violations) - RESTING
-    if reasons:
-        before = next((event for event in reversed(events) if event.continues(step, reasons)), None)
+    if reasons := {violation.reason for violation in verdict.violations} - RESTING:
+        before = next((event for event in reversed(events) if event.continues(step)), None)
         if before is None:
-            events = (*events, Event(step.t_ns, step.t_ns, verdict.mode, verdict.decision, reasons))
+            events = (*events, Event(step.t_ns, step.t_ns, verdict.mode, verdict.decision, dict.fromkeys(reasons, 1)))
         else:
-            longer = replace(before, until_ns=step.t_ns, ticks=before.ticks + 1)
+            longer = before.with_step(step, reasons)
             events = tuple(longer if event is before else event for event in events)
     return events[-KEPT_EVENTS:]

@@ -3,6 +3,7 @@
 It hears with one DDS participant and asks with another, so that no picture stands before a STOP.
 """
 
+import json
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from robot_stack.config import plain
 from robot_stack.config.console import ConsoleCommand
 from robot_stack.console.source import Answer, Board
 from robot_stack.console.start import ADDRESS, SETTINGS
+from robot_stack.console.view import Recording
 from robot_stack.console.web import Console
 from robot_stack.data.wire import chunk_value, frame_value, note_value, stamp_ns
 from robot_stack.data.wire_step import step_value
@@ -29,6 +31,7 @@ from robot_stack.discovery import require_known_network
 from robot_stack.errors import ContractError, RobotStackError
 from robot_stack.graph import (
     ARM_NODE,
+    DIAGNOSTICS,
     POLICY_CHOICE,
     POLICY_CHUNK,
     RECORDER_NODE,
@@ -39,6 +42,7 @@ from robot_stack.graph import (
     frames_topic,
     within,
 )
+from robot_stack.nodes.health import readings_of
 from robot_stack.nodes.lifecycle import WAKE_S
 from robot_stack.nodes.messages import message_class
 from robot_stack.nodes.operator import Operator
@@ -50,7 +54,7 @@ from robot_stack.types import Request
 NAME = "console"
 STOP_TRIES, STOP_S = 3, 0.4
 """DDS may lose an answer, and to ask for STOP again does no harm: so often, with so much time each."""
-ANSWER_S = 3.0
+ANSWER_S, LOOK_S = 3.0, 1.0
 RECORDER = {"record": "start", "finish": "stop", "success": "mark_success", "failure": "mark_failure", "discard": "discard"}
 REQUESTS = {"disarm": Request.DISARM, "reset": Request.RESET}
 
@@ -63,7 +67,7 @@ class GraphSource:
         self._run = run
         self._operator = Operator(run.settings.domain, read_keys(Path(run.folder) / KEYS), run.settings.namespace)
         services = [f"/{ARM_NODE}/{request.value}" for request in Request]
-        self._operator.expect(*services, *(f"/{RECORDER_NODE}/{name}" for name in RECORDER.values()))
+        self._operator.expect(*services, *(f"/{RECORDER_NODE}/{name}" for name in (*RECORDER.values(), "status")))
         self._context = rclpy.context.Context()
         domain = run.settings.domain
         rclpy.init(context=self._context, domain_id=domain, args=[], signal_handler_options=SignalHandlerOptions.NO)
@@ -73,8 +77,9 @@ class GraphSource:
         self._executor = EventsExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._spin, name=NAME, daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._spin, self._watch_recorder)]
+        for thread in self._threads:
+            thread.start()
 
     def ask(self, what: str, text: str) -> Answer:
         """See `Source.ask`."""
@@ -92,7 +97,8 @@ class GraphSource:
     def close(self) -> None:
         """Leave the graph."""
         self._closing.set()
-        self._thread.join(2.0)
+        for thread in self._threads:
+            thread.join(2.0)
         self._node.destroy_node()
         self._context.try_shutdown()
         self._operator.close()
@@ -127,8 +133,17 @@ class GraphSource:
             note = note_value(message)
             board.put(lambda view: view.with_note(note))
 
-        said = ((VERDICT, hear_step), (POLICY_CHUNK, hear_chunk), (TELEOP_CHUNK, hear_chunk), (POLICY_CHOICE, hear_note))
-        for topic, hear in said:
+        def hear_health(message: Any) -> None:
+            readings = readings_of(message)
+            board.put(lambda view: view.with_readings(readings))
+
+        for topic, hear in (
+            (VERDICT, hear_step),
+            (POLICY_CHUNK, hear_chunk),
+            (TELEOP_CHUNK, hear_chunk),
+            (POLICY_CHOICE, hear_note),
+            (DIAGNOSTICS, hear_health),
+        ):
             self._subscribe(topic, hear)
         for camera in self._run.robot.cameras:
             self._subscribe(frames_topic(camera.name), lambda message: board.put_frame(frame_value(message)))
@@ -143,11 +158,24 @@ class GraphSource:
         self._node.create_subscription(message_class(topic.type), self._called(topic), guarded, newest(topic))
 
     def _called(self, topic: Topic) -> str:
-        return within(self._run.settings.namespace, topic.name)
+        return topic.name if topic.shared else within(self._run.settings.namespace, topic.name)
+
+    def _watch_recorder(self) -> None:
+        while not self._closing.wait(LOOK_S):
+            try:
+                _, said = self._operator.trigger(f"/{RECORDER_NODE}/status", LOOK_S)
+                recording = _recording(json.loads(said))
+            except (RobotStackError, ValueError, TypeError, KeyError):
+                recording = None
+            self.board.put(lambda view, now=recording: view.with_recording(now))
 
     def _spin(self) -> None:
         while self._context.ok() and not self._closing.is_set():
             self._executor.spin_once(timeout_sec=WAKE_S)
+
+
+def _recording(said: dict[str, Any]) -> Recording:
+    return Recording(said["path"], said["seconds"], said["mark"], said["fault"], sum(said["drops"].values()))
 
 
 def main(arguments: list[str]) -> int:

@@ -9,8 +9,9 @@ import pytest
 
 from robot_stack.build import Run
 from robot_stack.console.state import facts, state
-from robot_stack.console.view import KEPT_EVENTS, View
+from robot_stack.console.view import KEPT_EVENTS, Recording, View
 from robot_stack.data.log import read_log
+from robot_stack.diagnostics import Level, Reading
 from robot_stack.types import (
     Decision,
     FailureScore,
@@ -85,10 +86,24 @@ def test_the_same_intervention_tick_after_tick_is_told_once_with_its_length() ->
     assert [(event["text"], event["ticks"], event["for_s"]) for event in told] == [("keep out", 30, 0.29)]
 
 
-def test_two_interventions_that_take_turns_are_told_once_each() -> None:
-    kinds = (Reason.KEEP_OUT, Reason.SLOWED)
-    view = seen(step(0), *(step(tick, Mode.POLICY, kinds[tick % 2]) for tick in range(1, 21)))
-    assert [event.ticks for event in view.events if not event.is_change] == [10, 10]
+def test_an_intervention_names_all_its_reasons_the_most_frequent_first() -> None:
+    kinds = (Reason.KEEP_OUT, Reason.SLOWED, Reason.SLOWED)
+    view = seen(step(0), *(step(tick, Mode.POLICY, kinds[tick % 3]) for tick in range(1, 31)))
+    told = state(view, 31 * TICK_NS)["events"][0]
+    assert (told["text"], told["ticks"]) == ("slowed along path, keep out", 30)
+
+
+def test_the_header_names_each_reason_once() -> None:
+    twice = step(1, Mode.POLICY, Reason.ACCELERATION, Reason.ACCELERATION, Reason.SLOWED)
+    assert state(seen(twice), 0)["why"] == "limit: acceleration limit, slowed along path"
+
+
+def test_only_what_is_not_well_and_what_is_recorded_are_told() -> None:
+    well, unwell = Reading("process", Level.OK, "active"), Reading("mode", Level.ERROR, "stop")
+    readings = {"arm_node: process": well, "arm_node: mode": unwell}
+    said = state(View().with_readings(readings).with_recording(Recording("/runs/1", 2.5, "success")), 0)
+    assert said["health"] == [{"name": "arm_node: mode", "level": "error", "said": "stop"}]
+    assert said["recording"] == {"path": "/runs/1", "for_s": 2.5, "mark": "success", "fault": "", "dropped": 0}
 
 
 def test_an_intervention_that_comes_back_after_a_second_is_told_again() -> None:

@@ -142,7 +142,7 @@ $("instruct").addEventListener("submit", (event) => {
 
 // ---- state
 
-let facts = null, heardAt = 0, shownMode = "unknown";
+let facts = null, heardAt = 0, shownMode = "unknown", stopShown = false;
 const stateLink = connect("state", "/state", {
   opened: () => stateLink.send("next"),
   hear: ({ data }) => {
@@ -171,13 +171,16 @@ function show(state) {
   $("mode-box").dataset.mode = shownMode;
   $("mode").textContent = silent ? "no verdict" : state.mode;
   $("mode-why").textContent = silent
-    ? (state.mode === null ? "arm_node has said nothing yet" : `arm_node is silent; last: ${state.sentence}`)
-    : `for ${state.mode_s.toFixed(0)} s · ${state.sentence.replace(`${state.mode}: `, "")}`;
-  if ($("stop").dataset.state === "acked" && state.mode !== "stop" && state.mode_s > 1) stopSaid("ready", "ready");
+    ? (state.mode === null ? "arm_node has said nothing yet" : `arm_node is silent; last: ${state.mode}, ${state.why}`)
+    : `${ago(state.mode_s)} · ${state.why}`;
+  if (state.mode === "stop") stopShown = true;
+  else if (stopShown) { stopShown = false; stopSaid("ready", "ready"); }
   tiles(state);
   score(state);
   ages(state.ages);
   events(state.events);
+  health(state.health);
+  recording(state.recording);
   remember(state);
   plot(state);
 }
@@ -239,6 +242,25 @@ function events(list) {
     line.append(...parts);
     return line;
   }));
+}
+
+function health(list) {
+  $("unwell").textContent = list.length ? list.length : "– all nodes are";
+  const order = { error: 0, stale: 1, warn: 2 };
+  $("health").replaceChildren(...list.sort((a, b) => order[a.level] - order[b.level]).slice(0, 6).map(({ name, level, said }) => {
+    const line = document.createElement("li");
+    line.dataset.level = level;
+    line.textContent = `${name}: ${said}`;
+    return line;
+  }));
+}
+
+function recording(now) {
+  const box = $("recording"), name = now?.path.split("/").pop();
+  box.dataset.state = now === null ? "unknown" : now.fault ? "fault" : now.path ? "on" : "none";
+  const marked = now?.mark ? ` · ${now.mark}` : "", lost = now?.dropped ? ` · ${now.dropped} messages dropped` : "";
+  box.textContent = { unknown: "recorder does not answer", none: `not recording${marked && ` · last${marked}`}`,
+    on: `● REC ${ago(now?.for_s ?? 0)} · ${name}${marked}${lost}`, fault: `● REC ${name}: ${now?.fault}` }[box.dataset.state];
 }
 
 setInterval(() => {

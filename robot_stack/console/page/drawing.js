@@ -1,7 +1,7 @@
 "use strict";
 // What is drawn: the cameras with the path of the tool, and the joints over time. STOP does not need this file.
 
-const PAST_S = 10, AHEAD_S = 2;
+const PAST_S = 10, AHEAD_S = 1.6;
 const past = []; // {at, q, command}: what the joint plot shows
 
 function canvasOf(canvas) { // its context, sized for this screen, in CSS pixels
