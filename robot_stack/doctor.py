@@ -44,7 +44,7 @@ class Check:
 
 def examine(command: DoctorCommand) -> list[Check]:
     """Every check, in the order of the table. A check that breaks is a FAIL, not an exception."""
-    system = (ros, discovery, shared_memory, cameras, disk, realtime)
+    system = (ros, discovery, shared_memory, cameras, teleop, disk, realtime)
     looks: list[Callable[[], Check]] = [python, packages, own_names, onnx_engine, gpu, *system]
     return [*(_guarded(look.__name__, look) for look in looks), _guarded("robot", lambda: robot(command.robot))]
 
@@ -152,6 +152,19 @@ def cameras() -> Check:
     """Video devices of this computer; the simulated robot needs none."""
     devices = sorted(str(path) for path in Path("/dev").glob("video*"))
     return Check("cameras", State.OK, ", ".join(devices) or "no /dev/video* (the simulated robot needs none)")
+
+
+def teleop() -> Check:
+    """Gamepads, keyboards, pedals and SpaceMice, and whether this user may read them; the simulated robot needs none."""
+    from drivers.spacemouse import space_mice
+
+    inputs = [str(path) for end in ("joystick", "kbd") for path in sorted(Path("/dev/input/by-id").glob(f"*-event-{end}"))]
+    found = [*inputs, *space_mice()]
+    closed = [path for path in found if not os.access(path, os.R_OK)]
+    if closed:
+        advice = 'add this user to the group `input`; for a SpaceMouse, a udev rule with TAG+="uaccess"'
+        return Check("teleop", State.WARN, f"may not be read: {', '.join(closed)}", advice)
+    return Check("teleop", State.OK, ", ".join(found) or "no gamepad, keyboard or SpaceMouse (the simulated robot needs none)")
 
 
 def disk() -> Check:
