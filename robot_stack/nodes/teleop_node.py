@@ -1,4 +1,8 @@
-"""A human's hand as chunks: whatever the device says goes through the same door, filter and log as a policy."""
+"""A human's hand as chunks: whatever the device says goes through the same door, filter and log as a policy.
+
+Beside a policy the human may intervene: the chunks themselves say that the clutch is pressed, held or given back, and arm_node
+acts on that (`robot_stack.control.handover`), so a seal on them is a seal on it.
+"""
 
 import sys
 import time
@@ -11,7 +15,7 @@ from robot_stack.graph import TELEOP_CHUNK
 from robot_stack.interfaces import Teleoperator
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
 from robot_stack.nodes.messages import make
-from robot_stack.nodes.newest import NewestJoints
+from robot_stack.nodes.newest import NewestCommand, NewestJoints
 from robot_stack.nodes.periodic import Periodic
 from robot_stack.nodes.sayer import Sayer
 
@@ -23,14 +27,18 @@ class TeleopJob:
         self._names = run.robot.joint_names
         self._sayer = Sayer(node.get_logger())
         self._joints = NewestJoints(node, self._names, self._sayer)
+        self._command = NewestCommand(node, self._names, self._sayer)
         self._run = run
         self._chunks = node.publisher(TELEOP_CHUNK)
-        self._device: Teleoperator | None = None
-        self._loop = Periodic("teleop", nanoseconds(run.settings.teleop_period_s), self._act, node.fail)
+        self._scripted = run.teleop.kind in ("", "scripted")
+        self._device: Teleoperator | None = None if self._scripted else self._open()
+        period_s = run.settings.teleop_period_s if self._scripted else run.teleop.period_s
+        self._loop = Periodic("teleop", nanoseconds(period_s), self._act, node.fail)
 
     def activate(self) -> None:
-        """Take up the device anew; a scripted human begins its job again."""
-        self._device = build.teleoperator(self._run, lambda: self._joints.state)
+        """Listen to the device; a scripted human begins its job anew."""
+        if self._scripted:
+            self._device = self._open()
         self._loop.start()
 
     def deactivate(self) -> None:
@@ -38,7 +46,12 @@ class TeleopJob:
         self._loop.stop()
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Release the device."""
+        if self._device is not None:
+            self._device.close()
+
+    def _open(self) -> Teleoperator:
+        return build.teleoperator(self._run, lambda: self._joints.state, lambda: self._command.q)
 
     def _act(self, _: int) -> None:
         if self._device is None or self._joints.state is None:
@@ -54,7 +67,7 @@ class TeleopJob:
 
 def make_job(node: ManagedNode) -> TeleopJob:
     """The job of a teleop_node configured by its run file."""
-    return TeleopJob(node, build.load(node.text("config")))
+    return TeleopJob(node, build.load(node.fixed("config")))
 
 
 if __name__ == "__main__":
