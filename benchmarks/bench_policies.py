@@ -95,10 +95,11 @@ def latency(made: Path, seen: Observation) -> dict[str, Any]:
     q, qd = (torch.tensor(value, dtype=torch.float32) for value in (seen.joints.q, seen.joints.qd))
     tokens = torch.ones(manifest.tokens, dtype=torch.int64) if manifest.tokens else None
     noise = torch.from_numpy(engines[8].noise)
+    plan, given = torch.zeros_like(noise[0]), torch.zeros(1, dtype=torch.int64)
 
     def eager() -> None:
         with torch.inference_mode():
-            decision(pictures, q, qd if manifest.velocity else None, tokens, noise)
+            decision(pictures, q, qd if manifest.velocity else None, tokens, plan, given, noise)
 
     calls: dict[str, Callable[[], object]] = {f"n{n}": lambda e=engine: e.decide(seen) for n, engine in engines.items()}  # type: ignore[misc]
     spent = in_turns(calls | {"eager": eager, "selector": lambda: session.run(None, features)})

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from policies.inpaint import Guide, as_is
 from robot_stack.config.schema import PolicySettings
 
 STD_MIN = 0.05
@@ -30,8 +31,8 @@ class BcHead(nn.Module):
         self.leave = nn.Linear(width, self.num_components * (2 * size + 1) or size)
         self.register_buffer("projection", torch.randn(size, width) * size**-0.5)
 
-    def sample(self, condition: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Modes (N, D) and features (N, F), from `condition` (1 or N, width) and `noise` (N, D)."""
+    def sample(self, condition: Tensor, noise: Tensor, guide: Guide = as_is) -> tuple[Tensor, Tensor]:
+        """Modes (N, D), corrected by `guide`, and features (N, F), from `condition` (1 or N, width) and `noise` (N, D)."""
         hidden = self.trunk(condition)
         if not self.num_components:
             modes = self.leave(hidden) + 0.0 * noise
@@ -42,6 +43,7 @@ class BcHead(nn.Module):
             which = (place > log_share.exp().cumsum(-1)[:, :-1]).sum(-1, keepdim=True)
             chosen = (which == torch.arange(self.num_components)).to(noise.dtype)[..., None]
             modes = (chosen * mean).sum(1) + (chosen * std).sum(1) * (noise - middle) * self.noise_scale
+        modes = guide(modes)
         return modes, hidden + torch.matmul(modes, self.projection)
 
     def _mixture(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:

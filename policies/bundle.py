@@ -23,7 +23,8 @@ class Manifest:
     """What a bundle is. `cameras`: name and native (H, W); `unit`: of joints and chunk (a prismatic joint's is m); `parity`: rad.
 
     `rows` T at `dt_ns`; `candidates`: default N; `features`: F; `selector`: counts and arg-max are in the graph;
-    `velocity`: the graph wants joint speeds too; `tokens` > 0: so many bytes of the instruction, which is free then.
+    `velocity`: the graph wants joint speeds too; `tokens` > 0: so many bytes of the instruction, which is free then;
+    `continues`: it takes the plan that is being played and goes on from there (`inpaint`).
     """
 
     version: int
@@ -45,6 +46,7 @@ class Manifest:
     opset: int
     statistics: Mapping[str, list[float]]
     tokens: int = 0
+    continues: bool = False
     figures: Mapping[str, float] = field(default_factory=dict)
     parity: Mapping[str, float] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from policies.diffusion import DiffusionHead
 from policies.encoder import ObservationEncoder
 from policies.flow import FlowHead
 from policies.flow_one_step import OneStepHead
+from policies.inpaint import Guide, as_is, guided
 from policies.transformer import TransformerDenoiser
 from policies.unet import UNetDenoiser
 from policies.vla import Prefix
@@ -110,13 +111,21 @@ class ChunkPolicy(nn.Module):
         """The way back: normalised modes (..., K, J) to the chunk relative to the joints (..., T, J) rad."""
         return torch.matmul(self.basis.T, modes * self.mode_std + centre)
 
-    def sample(self, condition: Tensor, centre: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def sample(
+        self, condition: Tensor, centre: Tensor, noise: Tensor, plan: Tensor | None = None, gain: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Relative chunks (N, T, J) rad and features (N, F).
 
-        `condition` (1 or N, ...), `centre` (1 or N, K, J), `noise` (N, T, J).
+        `condition` (1 or N, ...), `centre` (1 or N, K, J), `noise` (N, T, J); `plan` (T, J) rad relative to the joints, and its
+        `gain` (J, K, T) (`inpaint`): what the chunks go on from.
         """
-        x, feature = self.head.sample(condition, noise[:, : self.num_modes].flatten(1))
-        return self.to_delta(x.reshape(-1, self.num_modes, self.shape.num_joints), centre), feature
+
+        def to_rows(modes: Tensor) -> Tensor:
+            return self.to_delta(modes.reshape(-1, self.num_modes, self.shape.num_joints), centre)
+
+        guide: Guide = as_is if plan is None or gain is None else guided(gain, plan, to_rows)
+        x, feature = self.head.sample(condition, noise[:, : self.num_modes].flatten(1), guide)
+        return to_rows(x), feature
 
     def foreseen(self, seen: Tensor) -> Tensor:
         """Normalised joints (B, AHEAD, J) at the next multiples of AHEAD_S, from pictures alone: only training asks."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from policies.inpaint import Guide, as_is
 from robot_stack.config.schema import PolicySettings
 from robot_stack.types import Array
 
@@ -25,14 +26,15 @@ class DiffusionHead(nn.Module):
         self.schedule = squared_cosine(self.levels)
         self.register_buffer("alpha", torch.tensor(self.schedule, dtype=torch.float32), persistent=False)
 
-    def sample(self, condition: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Modes (N, D) and features (N, F) of the last step, from `condition` and `noise` (N, D)."""
+    def sample(self, condition: Tensor, noise: Tensor, guide: Guide = as_is) -> tuple[Tensor, Tensor]:
+        """Modes (N, D) and features (N, F) of the last step, from `condition` and `noise` (N, D); `guide` corrects `clean`."""
         stride = self.levels // self.steps
         x, feature = noise * self.noise_scale, noise
         for level in range(stride * (self.steps - 1), -1, -stride):
             a, after = self.schedule[level], self.schedule[level - stride] if level else 1.0
             e, feature = self.denoiser(x, torch.full((1, 1), level / self.levels), condition)
             clean = ((x - (1.0 - a) ** 0.5 * e) / a**0.5).clamp(-self.clip_sample, self.clip_sample)
+            clean = guide(clean)
             e = (x - a**0.5 * clean) / (1.0 - a) ** 0.5
             x = after**0.5 * clean + (1.0 - after) ** 0.5 * e
         return x, feature

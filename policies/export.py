@@ -1,8 +1,8 @@
 """A checkpoint becomes a bundle: one ONNX graph that is the whole decision, and a manifest that says what it is.
 
-In: uint8 pictures, joints, noise (N, T, J), N dynamic. Inside: resize, normalisation, ONE encoding, N-way sampling with all
-steps unrolled, the selector's pseudo-counts and the arg-max. Out: chunk (T, J), winner, counts (N,), features (N, F),
-candidates (N, T, J).
+In: uint8 pictures, joints, the plan (T, J) and how many of its rows are given, noise (N, T, J), N dynamic. Inside: resize,
+normalisation, ONE encoding, N-way sampling with all steps unrolled, each going on from the plan (`inpaint`), the selector's
+pseudo-counts and the arg-max. Out: chunk (T, J), winner, counts (N,), features (N, F), candidates (N, T, J).
 """
 
 import logging
@@ -18,6 +18,7 @@ from policies.bundle import MANIFEST, MODEL, VERSION, Manifest, sha256_of, write
 from policies.checkpoint import Card, load_checkpoint
 from policies.chunk_policy import ChunkPolicy
 from policies.encoder import Resize
+from policies.inpaint import gains
 from policies.parity import TOLERANCE_RAD, measure_parity
 from robot_stack.data.episode import Episode
 from robot_stack.errors import PolicyError
@@ -29,19 +30,31 @@ OUTPUTS = ["chunk", "winner", "counts", "features", "candidates"]
 class Decision(nn.Module):
     """The exported graph as a module. Without a selector the counts are zero and candidate 0 wins."""
 
+    gains: Tensor
+
     def __init__(self, policy: ChunkPolicy, selector: nn.Module | None) -> None:
         super().__init__()
         self.policy, self.selector = policy, selector
         self.resize = nn.ModuleList(Resize(size, policy.size) for _, size in policy.shape.cameras)
+        table = gains(policy.basis.double().numpy(), policy.mode_std.double().numpy())
+        self.register_buffer("gains", torch.tensor(table, dtype=torch.float32), persistent=False)
 
     def forward(
-        self, pictures: list[Tensor], joints: Tensor, speeds: Tensor | None, tokens: Tensor | None, noise: Tensor
+        self,
+        pictures: list[Tensor],
+        joints: Tensor,
+        speeds: Tensor | None,
+        tokens: Tensor | None,
+        plan: Tensor,
+        given: Tensor,
+        noise: Tensor,
     ) -> tuple[Tensor, ...]:
-        """`pictures` uint8 (H, W, 3) each, `joints` (J,), `speeds` (J,) or None, `tokens` (L,) or None, `noise` (N, T, J)."""
+        """`pictures` uint8 (H, W, 3) each, `joints` (J,), `speeds` (J,) or None, `tokens` (L,) or None, `plan` (T, J) rad,
+        `given` (1,) of its rows (0: there is no plan), `noise` (N, T, J)."""
         resized = [resize(picture[None]) for resize, picture in zip(self.resize, pictures, strict=True)]
         inputs = self.policy.joint_inputs(joints[None], None if speeds is None else speeds[None])
         condition = self.policy.encode(resized, inputs, None if tokens is None else tokens[None])
-        delta, features = self.policy.sample(condition, self.policy.centre(inputs), noise)
+        delta, features = self.policy.sample(condition, self.policy.centre(inputs), noise, plan - joints, self.gains[given][0])
         candidates = joints + delta
         counts = features[:, 0] * 0.0 if self.selector is None else self.selector(features).reshape(-1)
         winner = torch.argmax(counts)
@@ -92,16 +105,17 @@ def write_graph(decision: Decision, path: Path) -> None:
     noise = torch.randn(3, policy.settings.rows, policy.shape.num_joints)
     speeds = torch.ones_like(joints) if policy.settings.velocity else None
     tokens = torch.zeros(policy.settings.tokens, dtype=torch.int64) if policy.settings.tokens else None
-    given = ["joints"] + ["speeds"] * (speeds is not None) + ["tokens"] * (tokens is not None) + ["noise"]
-    names = [f"image_{name}" for name, _ in policy.shape.cameras] + given
+    plan, given = noise[0], torch.zeros(1, dtype=torch.int64)
+    numbers = ["joints"] + ["speeds"] * (speeds is not None) + ["tokens"] * (tokens is not None) + ["plan", "given", "noise"]
+    names = [f"image_{name}" for name, _ in policy.shape.cameras] + numbers
     candidates = torch.export.Dim("candidates", min=1, max=4096)
-    dynamic = ([None] * len(pictures), None, None, None, {0: candidates})
+    dynamic = ([None] * len(pictures), None, None, None, None, None, {0: candidates})
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             decision,
-            (pictures, joints, speeds, tokens, noise),
+            (pictures, joints, speeds, tokens, plan, given, noise),
             str(path),
             input_names=names,
             output_names=OUTPUTS,
@@ -131,6 +145,7 @@ def _manifest(policy: ChunkPolicy, card: Card, selector: bool, parity: dict[str,
         denoising_steps=settings.steps,
         velocity=settings.velocity,
         tokens=settings.tokens,
+        continues=True,
         selector=selector,
         data_sha256=card.data_sha256,
         train_frames=card.num_frames,

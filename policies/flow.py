@@ -7,6 +7,7 @@ x_0 ~ N(0, I), x_1 the demonstrated chunk, x_t = (1-t) x_0 + t x_1, the network 
 import torch
 from torch import Tensor, nn
 
+from policies.inpaint import Guide, as_is
 from robot_stack.config.schema import PolicySettings
 
 
@@ -18,13 +19,18 @@ class FlowHead(nn.Module):
         self.denoiser = denoiser
         self.steps, self.noise_scale = settings.steps, settings.noise_scale
 
-    def sample(self, condition: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Modes (N, D) and features (N, F) of the last step, from `condition` and `noise` (N, D)."""
+    def sample(self, condition: Tensor, noise: Tensor, guide: Guide = as_is) -> tuple[Tensor, Tensor]:
+        """Modes (N, D) and features (N, F) of the last step, from `condition` and `noise` (N, D).
+
+        `guide` corrects x_t + (1-t) v, the end that the velocity points at.
+        """
         x, feature = noise * self.noise_scale, noise
         for step in range(self.steps):
             t = torch.full((1, 1), step / self.steps)
             velocity, feature = self.denoiser(x, t, condition)
-            x = x + velocity / self.steps
+            rest = 1.0 - step / self.steps
+            clean = x + rest * velocity
+            x = x + (velocity + (guide(clean) - clean) / rest) / self.steps
         return x, feature
 
     def loss(self, condition: Tensor, x_1: Tensor, weight: Tensor) -> Tensor:

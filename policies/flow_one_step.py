@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from policies.denoiser import TimeEmbedding, for_rows
+from policies.inpaint import Guide, as_is
 from robot_stack.config.schema import PolicySettings
 
 MOMENTARY = 0.5
@@ -29,13 +30,18 @@ class OneStepHead(nn.Module):
         velocity, feature = self.denoiser(x, t, for_rows(condition, x) + self.span(s - t))
         return velocity, feature
 
-    def sample(self, condition: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Modes (N, D) and features (N, F) of the last call, from `condition` and `noise` (N, D)."""
+    def sample(self, condition: Tensor, noise: Tensor, guide: Guide = as_is) -> tuple[Tensor, Tensor]:
+        """Modes (N, D) and features (N, F) of the last call, from `condition` and `noise` (N, D).
+
+        `guide` corrects x_t + (1-t) u, the end that the velocity points at.
+        """
         x, feature = noise * self.noise_scale, noise
         for step in range(self.steps):
             t = torch.full((1, 1), step / self.steps)
             velocity, feature = self.average(x, t, t + 1.0 / self.steps, condition)
-            x = x + velocity / self.steps
+            rest = 1.0 - step / self.steps
+            clean = x + rest * velocity
+            x = x + (velocity + (guide(clean) - clean) / rest) / self.steps
         return x, feature
 
     def loss(self, condition: Tensor, x_1: Tensor, weight: Tensor) -> Tensor:

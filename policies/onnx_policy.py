@@ -1,6 +1,9 @@
 """The runtime engine: ONNX Runtime around a bundle. numpy in, numpy out; torch is never imported here.
 
 The noise bank is drawn once and used at every decision (TACO does the same): a decision is a function of its observation alone.
+`seams` says how one chunk goes over into the next: each as the policy wants it ("as_is"); drawn so that it goes on from the plan
+("inpainted": real-time chunking in the graph, see `inpaint`); or the mean of plan and chunk ("averaged": what was planned before
+weighs a quarter, an eighth, ...: the temporal ensembling of ACT, Zhao et al. 2023, as a recursion).
 """
 
 from collections.abc import Mapping
@@ -12,6 +15,7 @@ from numpy.typing import NDArray
 
 from policies.bundle import Bundle, load_bundle
 from policies.instruction import byte_tokens
+from robot_stack.chunks import rows_at
 from robot_stack.errors import PolicyError
 from robot_stack.types import ActionChunk, Array, Candidates, Choice, Observation
 
@@ -30,10 +34,12 @@ class OnnxPolicy:
         seed: int = 42,
         joint_names: tuple[str, ...] | None = None,
         provider: Provider = "CPUExecutionProvider",
+        seams: str = "as_is",
     ) -> None:
         """`candidates` N (0: the bundle's).
 
-        Raises PolicyError on a damaged bundle, joints other than `joint_names`, or a provider that isn't really used.
+        Raises PolicyError on a damaged bundle, joints other than `joint_names`, a provider that isn't really used, or where seams
+        shall be inpainted by a graph that takes no plan.
         """
         self._bundle: Bundle = load_bundle(Path(bundle), joint_names)
         self.manifest = self._bundle.manifest
@@ -43,6 +49,9 @@ class OnnxPolicy:
             raise PolicyError(
                 f"candidates: found {candidates}, allowed 1 or more, or 0 for the bundle's {self.manifest.candidates}"
             )
+        if seams == "inpainted" and not self.manifest.continues:
+            raise PolicyError(f"{bundle}: its graph takes no plan to be inpainted from; export again, or run.seams=averaged")
+        self._seams = seams
         num = candidates or self.manifest.candidates
         shape = (num, self.manifest.rows, len(self.joint_names))
         self._noise = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
@@ -60,7 +69,8 @@ class OnnxPolicy:
         """
         chunk, winner, counts = self._run(["chunk", "winner", "counts"], observation, self._noise)
         due_ns = observation.joints.t_ns  # rows go on from these joints; the pictures may be older
-        rows = ActionChunk(observation.t_ns, due_ns, self.manifest.dt_ns, _wide(chunk), self.manifest.name)
+        wanted = self._averaged(_wide(chunk), observation)
+        rows = ActionChunk(observation.t_ns, due_ns, self.manifest.dt_ns, wanted, self.manifest.name)
         return Choice(rows, int(winner), _wide(counts) if self.manifest.selector else None)
 
     def sample(self, observation: Observation, noise: NDArray[np.float32] | None = None) -> Candidates:
@@ -70,6 +80,23 @@ class OnnxPolicy:
             raise PolicyError(f"noise: found {noise.shape}, allowed (N, {self._noise.shape[1]}, {self._noise.shape[2]})")
         actions, features, counts = self._run(["candidates", "features", "counts"], observation, noise)
         return Candidates(_wide(actions), _wide(features), _wide(counts) if self.manifest.selector else None)
+
+    def _averaged(self, rows: Array, observation: Observation) -> Array:
+        plan, dt_ns = observation.plan, self.manifest.dt_ns
+        if plan is None or self._seams != "averaged":
+            return rows
+        there = observation.joints.t_ns + dt_ns * np.arange(len(rows)) <= plan.t_end_ns
+        before = rows_at(plan, observation.joints.t_ns, dt_ns, len(rows))
+        return np.where(there[:, None], 0.5 * (rows + before), rows)
+
+    def _plan(self, observation: Observation) -> dict[str, Value]:
+        """The rows of the plan, and how many of them are given: those that will have been played."""
+        rows, dt_ns, plan = self.manifest.rows, self.manifest.dt_ns, observation.plan
+        if plan is None or self._seams != "inpainted":
+            return {"plan": np.zeros((rows, len(self.joint_names)), np.float32), "given": np.zeros(1, np.int64)}
+        given = min(1 + observation.given_ns // dt_ns, rows // 2)
+        going_on = rows_at(plan, observation.joints.t_ns, dt_ns, rows).astype(np.float32)
+        return {"plan": going_on, "given": np.array([given], np.int64)}
 
     def _run(self, outputs: list[str], observation: Observation, noise: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         feed = self._feed(observation)
@@ -94,6 +121,8 @@ class OnnxPolicy:
             feed["speeds"] = observation.joints.qd.astype(np.float32)
         if manifest.tokens:
             feed["tokens"] = byte_tokens(observation.instruction, manifest.tokens)
+        if manifest.continues:
+            feed |= self._plan(observation)
         return feed
 
 

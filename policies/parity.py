@@ -30,8 +30,9 @@ def measure_parity(
     noise = np.random.default_rng(0).standard_normal((candidates, *inputs["noise"][1:])).astype(np.float32)
     spots = [(e, i) for e in episodes for i in range(len(e))]
     rows = []
-    for episode, i in (spots[k] for k in np.linspace(0, len(spots) - 1, min(observations, len(spots))).astype(int)):
-        feed = _feed(episode, i, inputs) | {"noise": noise}
+    for n, k in enumerate(np.linspace(0, len(spots) - 1, min(observations, len(spots))).astype(int)):
+        episode, i = spots[k]
+        feed = _feed(episode, i, inputs) | {"noise": noise} | _plan(episode, i, n, inputs["plan"][0])
         rows.append(_differences(decision, session, feed))
     worst = np.max(np.array(rows)[:, :3], axis=0)
     return {
@@ -53,6 +54,13 @@ def _feed(episode: Episode, index: int, inputs: Mapping[str, Sequence[int]]) -> 
     return feed
 
 
+def _plan(episode: Episode, index: int, number: int, rows: int) -> dict[str, np.ndarray]:
+    """What was commanded next as the plan, with 0, 1, 2, ... of its rows given, in turn."""
+    ahead = np.minimum(np.arange(index, index + rows), len(episode) - 1)
+    given = np.array([number % (rows // 2 + 1)], dtype=np.int64)
+    return {"plan": episode.action[ahead].astype(np.float32), "given": given}
+
+
 @torch.inference_mode()
 def _differences(
     decision: nn.Module,
@@ -61,7 +69,8 @@ def _differences(
 ) -> tuple[float, float, float, bool]:
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in feed.items()}
     pictures = [tensors[i.name] for i in session.get_inputs() if i.name.startswith("image_")]
-    expected = decision(pictures, tensors["joints"], tensors.get("speeds"), tensors.get("tokens"), tensors["noise"])
+    numbers = [tensors.get(name) for name in ("joints", "speeds", "tokens", "plan", "given", "noise")]
+    expected = decision(pictures, *numbers)
     _, winner, counts, features, actions = (t.numpy() for t in expected)
     found = session.run(["winner", "counts", "features", "candidates"], feed)
     relative = np.abs(found[1] - counts) / np.maximum(np.abs(counts), 1e-6)

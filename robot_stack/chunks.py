@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot_stack.types import ActionChunk, JointCommand, Reason
+from robot_stack.types import ActionChunk, Array, JointCommand, Reason
+
+
+def rows_at(chunk: ActionChunk, t_ns: int, dt_ns: int, rows: int) -> Array:
+    """The joints (rows, J) that `chunk` wants at `t_ns`, `t_ns` + `dt_ns`, ...: linear between its rows, held beyond them."""
+    own, asked = chunk.t0_ns - t_ns + chunk.dt_ns * np.arange(len(chunk.q)), dt_ns * np.arange(rows)
+    return np.stack([np.interp(asked, own, joint) for joint in chunk.q.T], axis=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,12 +156,14 @@ class JointState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """What a policy sees. `t_ns` is the time of its oldest input."""
+    """What a policy sees; `t_ns` of its oldest input. `plan` plays meanwhile, for `given_ns` from the joints on (`ongoing`)."""
 
     t_ns: int
     frames: Mapping[str, CameraFrame]
     joints: JointState
     instruction: str = ""
+    plan: "ActionChunk | None" = None
+    given_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -283,10 +285,6 @@ class TickInputs:
     hazards: Hazards | None = None
     request: Request | None = None
     refused: Reason | None = None
-
-
-INPUTS = frozenset({"joints", "fallback", "score", "hazards"})
-"""The fields of `TickInputs` that every running graph keeps sending."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

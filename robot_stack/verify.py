@@ -99,8 +99,8 @@ def _policy(log: EpisodeLog, bundle: str) -> "OnnxPolicy":
     """The policy of `bundle` with as many candidates as on the robot that recorded `log`."""
     from policies.onnx_policy import OnnxPolicy
 
-    candidates = log.metadata.settings.get("settings", {}).get("candidates", 0)
-    return OnnxPolicy(bundle, candidates, joint_names=log.metadata.joint_names)
+    ran = log.metadata.settings.get("settings", {})
+    return OnnxPolicy(bundle, ran.get("candidates", 0), joint_names=log.metadata.joint_names, seams=ran.get("seams", "as_is"))
 
 
 def _replay_logs(command: ReplayCommand, logs: Sequence[Path]) -> str:

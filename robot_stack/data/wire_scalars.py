@@ -22,7 +22,8 @@ _HAZARD_FIELDS = ("x", "y", "z", "radius", "sigma", "speed_max")
 class ChoiceNote:
     """/policy/choice: the winner among the candidates for the chunk of `source` seen at `t_obs_ns`; `counts` (N,) or None.
 
-    `seen`: the stamp (ns) of each input the policy used ("joints" and the cameras), so that replay can show it the same.
+    `seen`: the stamp (ns) of each input the policy used ("joints", the cameras, "plan"), so that replay can show it the same;
+    `given_ns` as in the observation.
     `instruction`: what it was told ("": as the log's header says).
     """
 
@@ -33,13 +34,16 @@ class ChoiceNote:
     counts: Array | None
     seen: Mapping[str, int] = field(default_factory=dict)
     instruction: str = ""
+    given_ns: int = 0
 
 
 def note_of(choice: Choice, latency_s: float, observation: Observation) -> ChoiceNote:
     """The note on `choice`, made from `observation` in `latency_s`."""
     seen = {name: frame.t_ns for name, frame in observation.frames.items()} | {"joints": observation.joints.t_ns}
-    chunk = choice.chunk
-    return ChoiceNote(chunk.t_obs_ns, chunk.source, choice.winner, latency_s, choice.counts, seen, observation.instruction)
+    if observation.plan is not None:
+        seen["plan"] = observation.plan.t_obs_ns
+    chunk, told, given_ns = choice.chunk, observation.instruction, observation.given_ns
+    return ChoiceNote(chunk.t_obs_ns, chunk.source, choice.winner, latency_s, choice.counts, seen, told, given_ns)
 
 
 SEAL = " seal="
@@ -110,10 +114,10 @@ def hazards_value(message: Any) -> Hazards:
 
 
 def note_message(note: ChoiceNote, make: Make) -> Any:
-    """winner, latency_s, count_0.., seen_<input> (ns after t_obs); frame_id says which chunk, and below that the instruction."""
+    """winner, latency_s, count_0.., seen_<input> (ns after t_obs), given_ns; frame_id says which chunk, and below that the instruction."""
     counts = {} if note.counts is None else {f"count_{i}": float(c) for i, c in enumerate(note.counts)}
     seen = {f"seen_{name}": float(t_ns - note.t_obs_ns) for name, t_ns in note.seen.items()}
-    values = {"winner": float(note.winner), "latency_s": note.latency_s, **counts, **seen}
+    values = {"winner": float(note.winner), "latency_s": note.latency_s, **counts, **seen, "given_ns": float(note.given_ns)}
     frame_id = f"{note.source}@{note.t_obs_ns}" + (f"\n{note.instruction}" if note.instruction else "")
     return _scalars(make, note.t_obs_ns, frame_id, values)
 
@@ -126,5 +130,6 @@ def note_value(message: Any) -> ChoiceNote:
     t_obs_ns = stamp_ns(message)
     source, _, instruction = meaning(message).partition(f"@{t_obs_ns}")
     seen = {k.removeprefix("seen_"): t_obs_ns + int(v) for k, v in values.items() if k.startswith("seen_") and np.isfinite(v)}
-    counted = np.array(counts) if counts else None
-    return ChoiceNote(t_obs_ns, source, winner, values["latency_s"], counted, seen, instruction.removeprefix("\n"))
+    counted, given = np.array(counts) if counts else None, values.get("given_ns", 0.0)
+    told, given_ns = instruction.removeprefix("\n"), int(given) if np.isfinite(given) else 0
+    return ChoiceNote(t_obs_ns, source, winner, values["latency_s"], counted, seen, told, given_ns)

@@ -14,6 +14,9 @@ from robot_stack.types import ActionChunk, CameraFrame, Choice, JointState, Obse
 
 CHUNK, CHOICE, JOINTS = "/policy/chunk", "/policy/choice", "/joint_states"
 
+Seen = CameraFrame | JointState | ActionChunk
+"""What a policy decides on."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkError:
@@ -112,27 +115,39 @@ def _decisions(log: EpisodeLog) -> list[tuple[ActionChunk, ChoiceNote]]:
     return [(chunk, note) for chunk, note in pairs if note.seen]
 
 
-def _inputs(log: EpisodeLog, policy: Policy, needed: set[tuple[str, int]]) -> dict[tuple[str, int], CameraFrame | JointState]:
-    topics = {f"/{camera}/image" for camera in policy.cameras} | {JOINTS}
-    found: dict[tuple[str, int], CameraFrame | JointState] = {}
+def _inputs(log: EpisodeLog, policy: Policy, needed: set[tuple[str, int]]) -> dict[tuple[str, int], Seen]:
+    topics = {f"/{camera}/image" for camera in policy.cameras} | {JOINTS, CHUNK}
+    found: dict[tuple[str, int], Seen] = {}
     for _, _, value in log.iterate(topics):
-        if isinstance(value, CameraFrame | JointState):
-            key = (value.camera if isinstance(value, CameraFrame) else "joints", value.t_ns)
-            if key in needed:
-                found[key] = value
+        if isinstance(value, Seen) and (key := _key(value)) in needed:
+            found[key] = value
     return found
+
+
+def _key(value: Seen) -> tuple[str, int]:
+    """As a note names it."""
+    match value:
+        case CameraFrame():
+            return value.camera, value.t_ns
+        case JointState():
+            return "joints", value.t_ns
+        case ActionChunk():
+            return "plan", value.t_obs_ns
 
 
 def _shown(
     decisions: list[tuple[ActionChunk, ChoiceNote]],
-    inputs: dict[tuple[str, int], CameraFrame | JointState],
+    inputs: dict[tuple[str, int], Seen],
     policy: Policy,
     instruction: str,
 ) -> Iterator[tuple[tuple[ActionChunk, ChoiceNote], Observation | None]]:
     for chunk, note in decisions:
         values = {name: inputs.get((name, t_ns)) for name, t_ns in note.seen.items()}
         frames = {name: v for name in policy.cameras if isinstance(v := values.get(name), CameraFrame)}
-        joints = values.get("joints")
-        whole = isinstance(joints, JointState) and len(frames) == len(policy.cameras)
+        joints, plan = values.get("joints"), values.get("plan")
+        if not isinstance(joints, JointState) or len(frames) < len(policy.cameras) or ("plan" in values and plan is None):
+            yield (chunk, note), None
+            continue
+        went_on = plan if isinstance(plan, ActionChunk) else None
         told = note.instruction or instruction
-        yield (chunk, note), Observation(chunk.t_obs_ns, frames, joints, told) if whole else None  # type: ignore[arg-type]
+        yield (chunk, note), Observation(chunk.t_obs_ns, frames, joints, told, went_on, note.given_ns)

@@ -18,6 +18,7 @@ from robot_stack.control import ControlState, control_step
 from robot_stack.data.wire import ChoiceNote, note_of
 from robot_stack.interfaces import FallbackController, Policy, Safety, Teleoperator
 from robot_stack.observe import ObserveLimits, observe
+from robot_stack.ongoing import Ongoing
 from robot_stack.types import (
     ActionChunk,
     CameraFrame,
@@ -54,7 +55,8 @@ class Rates:
 
 @dataclass(frozen=True)
 class Crew:
-    """Everybody on the robot for one run. Exactly one of `policy` and `teleoperator` moves the arm; `monitor` None: off."""
+    """Everybody on the robot for one run. One of `policy` and `teleoperator` moves the arm; with both, the human takes over from
+    the policy `take_over_s` after arming. `monitor` None: off."""
 
     world: SimWorld
     safety: Safety
@@ -65,6 +67,7 @@ class Crew:
     teleoperator: Teleoperator | None = None
     instruction: str = ""
     rates: Rates = field(default_factory=Rates)
+    take_over_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +103,13 @@ class Episode:
         self._crew, self._scenario, self._seed, self._sink = crew, scenario, seed, sink
         self._rng = np.random.default_rng([seed, 1])
         self._state = ControlState()
+        self._human = crew.teleoperator if crew.policy is None else None
         self._frames: dict[str, CameraFrame] = {}
         self._joints: deque[JointState] = deque(maxlen=round(0.3 * NS_PER_S / crew.safety.dt_ns))
         self._pending: list[tuple[int, Choice, ChoiceNote]] = []
         self._scores: list[tuple[int, FailureScore]] = []
         self._choice: ChoiceNote | None = None
+        self._ongoing = Ongoing()
         self._monitor_state = MonitorState()
         self._detector_state = crew.detector.start()
         self._hazards: Hazards | None = None
@@ -118,20 +123,29 @@ class Episode:
         world.reset(self._seed)
         begin = world.t_ns
         dt_ns = self._crew.safety.dt_ns
-        armed = Request.ARM_TELEOP if self._crew.teleoperator else Request.ARM_POLICY
         while world.t_ns - begin < nanoseconds(limit_s):
             armed_s = (world.t_ns - begin) / NS_PER_S - SETTLE_S
             if armed_s >= 0.0:
                 drive(self._scenario, world, armed_s)
-            self._tick(armed if self._state.mode is Mode.DISARMED and armed_s >= 0.0 else None)
+            self._tick(self._request(armed_s) if armed_s >= 0.0 else None)
             world.advance(dt_ns)
             if self._over():
                 break
         return self._outcome(begin)
 
+    def _request(self, armed_s: float) -> Request | None:
+        """Arm what moves the arm first; then, where there are both, the human."""
+        crew, mode = self._crew, self._state.mode
+        if mode is Mode.DISARMED:
+            return Request.ARM_TELEOP if crew.policy is None else Request.ARM_POLICY
+        if crew.policy is not None and crew.teleoperator is not None and self._human is None and armed_s >= crew.take_over_s:
+            self._human = crew.teleoperator
+            return Request.ARM_TELEOP
+        return None
+
     def _over(self) -> bool:
         """A human ends the episode when the job is done, hand withdrawn; a policy does as soon as the world says success."""
-        truth, human = self._crew.world.truth(), self._crew.teleoperator
+        truth, human = self._crew.world.truth(), self._human
         self._clearance = min(self._clearance, truth.clearance)
         if not self._at_rest():
             self._approach = min(self._approach, truth.clearance)
@@ -178,8 +192,8 @@ class Episode:
             self._publish(f"/{camera}/image", now, frame)
 
     def _chunk(self, now: int) -> ActionChunk | None:
-        if self._crew.teleoperator is not None:
-            return self._teleop(now, self._crew.teleoperator)
+        if self._human is not None:
+            return self._teleop(now, self._human)
         if self._crew.policy is not None and not self._pending and self._is_due("policy", now, self._crew.rates.policy_hz):
             self._decide(now, self._crew.policy)
         if not self._pending or self._pending[0][0] > now:
@@ -200,7 +214,9 @@ class Episode:
         if seen is None:
             return
         latency_s = float(self._rng.choice(self._crew.rates.policy_latency_s))
+        seen = self._ongoing.before(seen)
         choice = policy.decide(seen)
+        self._ongoing.after(choice.chunk, now + nanoseconds(latency_s))
         self._pending.append((now + nanoseconds(latency_s), choice, note_of(choice, latency_s, seen)))
 
     def _watch(self, now: int) -> FailureScore | None:

@@ -12,14 +12,14 @@ from itertools import islice
 from robot_stack.clock import seconds
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
-from robot_stack.control import ControlState, control_step, unsent
+from robot_stack.control import INPUTS, ControlState, control_step, unsent
 from robot_stack.data.compare import difference
 from robot_stack.data.log_reader import EpisodeLog
 from robot_stack.data.wire_step import sentence
 from robot_stack.errors import DataError, ReplayMismatch
 from robot_stack.interfaces import Safety
 from robot_stack.replay.accept import Accepted, accepted, digest
-from robot_stack.types import INPUTS, JointCommand, Mode, Reason, SafetyVerdict, Step, TickInputs
+from robot_stack.types import JointCommand, Mode, Reason, SafetyVerdict, Step, TickInputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,66 @@
+"""Real-time chunking (Black, Galliker and Levine 2025): the new chunk goes on from the one that plays while it is computed.
+
+The rows y of the plan that will have been played by then are given, those after them should be near. In normalised modes x of a
+joint the rows of a chunk are linear, rows = A x + c with A = basis^T diag(std). A sampler's estimate x' of the clean modes is
+taken as the mean of N(x', I) and conditioned on the plan's rows, each known to the variance r_i = s (1 - w_i) / w_i:
+
+    x' + G (y - rows(x')),   G = A^T (A A^T + diag r)^-1,   s the mean of diag A A^T,
+
+with the paper's soft mask w. At the last step of sampling the estimate is the sample, so that given rows come out as planned.
+The paper pulls every step by a vector-Jacobian product through the network instead (pseudo-inverse guidance); where rows are
+linear in what is sampled, the estimate itself can be conditioned, and the exported graph needs no gradient.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robot_stack.types import Array
+
+HARD = 1e-3
+"""1 - w of a given row: it comes out as planned to about this share of what the policy wanted instead."""
+
+Guide = Callable[[Tensor], Tensor]
+"""The clean modes a sampler expects (N, D), corrected."""
+
+
+def as_is(modes: Tensor) -> Tensor:
+    """The guide of a policy that has no plan to go on from."""
+    return modes
+
+
+def soft_mask(rows: int, given: int) -> Array:
+    """w (T,): 1 for the first `given` rows, then c (e^c - 1) / (e - 1) with c falling evenly, 0 where the plan has ended (eq. 5).
+
+    The plan is taken to end `given` rows before the chunk does, as when one decision follows the other.
+    """
+    end = rows - given
+    c = np.clip((end - np.arange(rows)) / max(1, end - given + 1), 0.0, 1.0)
+    w: Array = np.where(np.arange(rows) < given, 1.0 - HARD, c * np.expm1(c) / np.expm1(1.0))
+    return w
+
+
+def gains(basis: Array, std: Array) -> Array:
+    """G (1 + T // 2, J, K, T) for a plan of which 0 (no plan), 1, 2, ... rows are given; `basis` (K, T), `std` (K, J)."""
+    (modes, rows), joints = basis.shape, std.shape[1]
+    table = np.zeros((1 + rows // 2, joints, modes, rows))
+    for given in range(1, len(table)):
+        w = soft_mask(rows, given)
+        seen = w > 0.0
+        for j in range(joints):
+            a = (basis * std[:, j : j + 1]).T[seen]
+            covariance = a @ a.T
+            r = np.trace(covariance) / len(a) * (1.0 - w[seen]) / w[seen]
+            table[given, j][:, seen] = np.linalg.solve(covariance + np.diag(r), a).T
+    return table
+
+
+def guided(gain: Tensor, plan: Tensor, to_rows: Callable[[Tensor], Tensor]) -> Guide:
+    """The guide onto `plan` (T, J), relative to the joints as `to_rows`' (N, T, J) of modes (N, D) are; `gain` (J, K, T)."""
+
+    def guide(modes: Tensor) -> Tensor:
+        return modes + torch.einsum("jkt,ntj->nkj", gain, plan - to_rows(modes)).flatten(1)
+
+    return guide
