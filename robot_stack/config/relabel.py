@@ -43,6 +43,23 @@ class WeightSettings:
 
 
 @dataclass(frozen=True)
+class ValueSettings:
+    """A value is `discount` to the power of the steps to the goal; `expectile`: 0.5 what was usual, towards 1 the best seen.
+    Fitted to `pairs` of states of each episode, with `features` random ones."""
+
+    discount: float = 0.98
+    expectile: float = 0.8
+    pairs: int = 128
+    features: int = 256
+    ridge: float = 1e-2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0.0 < self.discount < 1.0 and 0.0 < self.expectile < 1.0):
+            raise ConfigError(f"values: found discount {self.discount}, expectile {self.expectile}; allowed between 0 and 1")
+
+
+@dataclass(frozen=True)
 class MarginSettings:
     """`of` which constraints h is the least: limits, workspace, keep_out, contact, detector; clipped at `most` (m). `robot`: its
     name or file, where the dataset does not say ("")."""
@@ -141,6 +158,7 @@ class RelabelCommand:
     interventions: InterventionSettings = field(default_factory=InterventionSettings)
     rewards: RewardSettings = field(default_factory=RewardSettings)
     preferences: PreferenceSettings = field(default_factory=PreferenceSettings)
+    values: ValueSettings = field(default_factory=ValueSettings)
     margins: MarginSettings = field(default_factory=MarginSettings)
     weights: WeightSettings = field(default_factory=WeightSettings)
     hindsight: HindsightSettings = field(default_factory=HindsightSettings)

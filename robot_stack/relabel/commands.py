@@ -16,6 +16,7 @@ LABELLERS: dict[str, Callable[["RelabelCommand"], Any]] = {
     "interventions": lambda settings: settings.interventions,
     "rewards": lambda settings: settings.rewards,
     "preferences": lambda settings: settings.preferences,
+    "values": lambda settings: settings.values,
     "margins": lambda settings: settings.margins,
     "weights": lambda settings: settings.weights,
     "hindsight": lambda settings: settings.hindsight,
