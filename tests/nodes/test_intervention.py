@@ -205,13 +205,15 @@ def mode_is(mode: Mode) -> Callable[[Step], bool]:
 
 
 @pytest.mark.slow
-def test_in_the_real_graph_a_gamepad_takes_the_arm_moves_it_and_gives_it_back(
+def test_in_the_real_graph_a_gamepad_takes_the_arm_gives_it_back_and_may_be_unplugged(
     start_graph: Callable[..., "Graph"], tmp_path: Path
 ) -> None:
     pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
     pytest.importorskip("mink", reason="needs the extra `teleop`: pip install 'robot_stack[teleop]'")
     from robot_stack.config.commands import ReplayCommand
+    from robot_stack.data.from_log import sampled
     from robot_stack.data.log import read_log
+    from robot_stack.relabel.interventions import INTERVENTION, PRE, ROBOT, classes
     from robot_stack.verify import replay
 
     overrides = ("teleop=joy", "teleop.silent_s=2", "safety.teleop_silent_s=1", "safety.stop_after_s=60")
@@ -220,8 +222,6 @@ def test_in_the_real_graph_a_gamepad_takes_the_arm_moves_it_and_gives_it_back(
         graph.director.reset(0, "nominal")
         graph.start_log(tmp_path / "episode", "nominal")
         graph.arm(timeout_s=PATIENCE_S)
-        pad.press(False)
-        time.sleep(0)
         until_taken(graph, pad)
         pad.push(True)
         taken = graph.operator.step()
@@ -232,14 +232,23 @@ def test_in_the_real_graph_a_gamepad_takes_the_arm_moves_it_and_gives_it_back(
         held = graph.wait_for(mode_is(Mode.FALLBACK), PATIENCE_S, "the arm held after the clutch was let go")
         pad.confirm(True)
         graph.wait_for(mode_is(Mode.POLICY), PATIENCE_S, "the policy again", held.t_ns)
+        pad.confirm(False)
+        until_taken(graph, pad)
+        pad.unplug()
+        graph.wait_for(mode_is(Mode.FALLBACK), PATIENCE_S, "the arm held after the gamepad was unplugged in the hand")
+        pad.plug()
+        until_taken(graph, pad)
+        assert not graph.processes.dead()
         graph.disarm()
         graph.stop_log()
-    steps = list(read_log(tmp_path / "episode").steps())
+    log = read_log(tmp_path / "episode")
+    steps = list(log.steps())
     modes = [step.verdict.mode for step in steps]
     order = [mode for i, mode in enumerate(modes) if mode in (Mode.POLICY, Mode.TELEOP) and mode is not last_of(modes[:i])]
     assert order[:3] == [Mode.POLICY, Mode.TELEOP, Mode.POLICY]
     human = [s.inputs.chunk.source for s in steps if s.verdict.mode is Mode.TELEOP and s.inputs.chunk is not None]
     assert human and {source.partition("+")[0] for source in human} == {TELEOP_SOURCE}
+    assert {ROBOT, PRE, INTERVENTION} <= set(classes(sampled(log, 20.0, ())[1], 0.5).tolist())
     assert "bit-equal" in str(replay(ReplayCommand(log=str(tmp_path / "episode"))))
 
 
