@@ -126,6 +126,7 @@ class SimWorld:
         self._step(steps)
         for joint, q in self._arm_faults.stuck.items():
             self._data.qpos[self._qpos[joint]], self._data.qvel[self._qvel[joint]] = q, 0.0
+            mujoco.mj_forward(self._model, self._data)
         self._t_ns += dt_ns
 
     def _step(self, steps: int) -> None:

@@ -149,6 +149,52 @@ def test_a_late_camera_hands_over_old_frames(world: SimWorld) -> None:
     assert 100 * MS <= world.t_ns - 30 * MS - frame.t_ns <= 130 * MS
 
 
+def test_a_torn_picture_is_new_above_and_old_below(world: SimWorld) -> None:
+    last = world.render("scene")
+    world.apply(Fault(FaultKind.TEAR, "scene", 0.5))
+    world.advance(TICK)
+    torn, half = world.render("scene"), len(last.rgb) // 2
+    assert torn.t_ns == world.t_ns
+    assert (torn.rgb[:half] != last.rgb[:half]).any()
+    np.testing.assert_array_equal(torn.rgb[half:], last.rgb[half:])
+    np.testing.assert_array_equal(world.render("scene").rgb[half:], last.rgb[half:])
+    world.apply(Fault(FaultKind.CLEAR))
+    assert (world.render("scene").rgb[half:] != last.rgb[half:]).any()
+
+
+def test_a_stuck_joint_stays_where_it_is_and_its_drive_strains_against_it(world: SimWorld) -> None:
+    begin = world.joints().q
+    world.apply(Fault(FaultKind.STICK, joint="shoulder"))
+    for _ in range(25):
+        world.send(JointCommand(world.t_ns, begin + 0.1 * np.eye(7)[1] + 0.1 * np.eye(7)[2]))
+        world.advance(TICK)
+    moved, strain = world.joints().q - begin, world.joints().tau
+    assert strain is not None
+    assert abs(moved[1]) < 1e-6 and moved[2] > 0.08
+    assert strain[1] > world.spec.tau_max[1] > abs(strain[2])
+
+
+def test_a_wrong_encoder_is_off_for_who_measures_and_the_arm_is_where_it_was(world: SimWorld) -> None:
+    begin, tip = world.joints().q, world.truth().tip_p
+    world.apply(Fault(FaultKind.ENCODER, amount=0.5, joint="elbow"))
+    np.testing.assert_allclose(world.joints().q - begin, 0.5 * np.eye(7)[2], atol=1e-12)
+    np.testing.assert_array_equal(world.truth().tip_p, tip)
+    world.apply(Fault(FaultKind.CLEAR))
+    np.testing.assert_array_equal(world.joints().q, begin)
+
+
+def test_drives_behind_a_lost_bus_hear_nothing_and_hold_by_themselves(world: SimWorld) -> None:
+    begin = world.joints().q
+    world.apply(Fault(FaultKind.BUS))
+    assert world.bus_gone
+    for _ in range(50):
+        world.send(JointCommand(world.t_ns, begin + 0.1))
+        world.advance(TICK)
+    np.testing.assert_allclose(world.joints().q, begin, atol=1e-3)
+    world.reset(0)
+    assert not world.bus_gone
+
+
 def test_joint_noise_is_seen_and_cleared(world: SimWorld) -> None:
     world.apply(Fault(FaultKind.JOINT_NOISE, amount=0.01))
     noisy = np.array([world.joints().q for _ in range(200)])
@@ -160,6 +206,11 @@ def test_joint_noise_is_seen_and_cleared(world: SimWorld) -> None:
 def test_a_fault_of_an_unknown_camera_names_the_known_ones(world: SimWorld) -> None:
     with pytest.raises(ConfigError, match="scene"):
         world.apply(Fault(FaultKind.DIM, "nose", 0.5))
+
+
+def test_a_fault_of_an_unknown_joint_names_the_known_ones(world: SimWorld) -> None:
+    with pytest.raises(ConfigError, match="shoulder"):
+        world.apply(Fault(FaultKind.STICK, joint="nose"))
 
 
 def test_an_unknown_camera_names_the_known_ones(world: SimWorld) -> None:

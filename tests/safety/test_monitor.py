@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from robot_stack.config.schema import MonitorSettings
 from robot_stack.data.wire import ChoiceNote
-from robot_stack.errors import PolicyError
+from robot_stack.errors import ConfigError, PolicyError
 from robot_stack.robot import CameraSpec, Capsule, Joint, RobotSpec
 from robot_stack.types import CameraFrame, FailureScore, Image
 from safety.monitor import CARD, NETWORK, Monitor
@@ -84,6 +84,26 @@ def test_the_same_pixels_under_new_stamps_are_a_frozen_camera_at_the_third_frame
     sequence = [frames(i * 33 * MS, scene=still) for i in range(3)]
     assert not play(monitor, sequence[:2]).alarm
     assert play(monitor, sequence).cause == "frozen:scene"
+
+
+@pytest.mark.parametrize("band", range(4))
+def test_a_band_of_old_pixels_in_new_pictures_is_a_torn_one_at_the_third_frame(band: int) -> None:
+    monitor, still = Monitor(MonitorSettings(frozen_frames=3, bands=4), cell()), noise()
+
+    def torn(t_ns: int) -> dict[str, CameraFrame]:
+        picture = noise()
+        picture[8 * band : 8 * (band + 1)] = still[8 * band : 8 * (band + 1)]
+        return frames(t_ns, wrist=picture)
+
+    sequence = [torn(i * 33 * MS) for i in range(3)]
+    assert not play(monitor, sequence[:2]).alarm
+    assert play(monitor, sequence).cause == "torn:wrist"
+    assert not play(Monitor(MonitorSettings(bands=1), cell()), sequence).alarm
+
+
+def test_a_monitor_that_looks_at_no_band_is_refused() -> None:
+    with pytest.raises(ConfigError, match="monitor.bands"):
+        MonitorSettings(bands=0)
 
 
 def test_asking_twice_about_the_same_frame_is_not_a_frozen_camera() -> None:
