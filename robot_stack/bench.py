@@ -24,15 +24,19 @@ def main(wanted: Sequence[str]) -> int:
 
 
 def run(wanted: Sequence[str]) -> None:
-    """Run the figures `wanted` (none: all), print each table, write each file. Raises ConfigError on an unknown name."""
+    """Run the figures `wanted` (none: all), print each table, write each file. What follows "=" is the figure's own: "recorder=600".
+
+    Raises ConfigError on an unknown name.
+    """
     known = names()
-    for name in wanted:
+    asked = [word.partition("=") for word in wanted or known]
+    for name, _, _ in asked:
         if name not in known:
             raise ConfigError(f"bench: found {name!r}, allowed {', '.join(known)}")
     sys.path.insert(0, str(FOLDER.parent))
     harness = importlib.import_module("benchmarks.harness")
-    for name in wanted or known:
-        answer = importlib.import_module(f"benchmarks.bench_{name}").main([])
+    for name, _, argument in asked:
+        answer = importlib.import_module(f"benchmarks.bench_{name}").main([argument] if argument else [])
         results = answer if isinstance(answer, list) else [answer]
         print(harness.table(results))
         print("\n".join(f"written: {file}" for file in harness.store(results)), flush=True)

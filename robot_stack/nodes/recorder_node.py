@@ -51,7 +51,8 @@ class RecorderJob:
             node.serve(Trigger, f"~/{name}", partial(_answer, act))
 
     def activate(self) -> None:
-        """Ready to record; `start` begins a log."""
+        """Ready to record; `start` begins a log. Who hears seldom waits for the thread that encodes."""
+        sys.setswitchinterval(0.001)
 
     def deactivate(self) -> None:
         """Close the log that is open."""

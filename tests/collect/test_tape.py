@@ -10,7 +10,7 @@ from robot_stack.collect.tape import CHUNKS_BEFORE, Heard, Ring, Tape
 from robot_stack.config.collect import CollectSettings
 from robot_stack.data.log import LogWriter, read_log
 from robot_stack.data.picture_stream import KEY_EVERY
-from robot_stack.types import ActionChunk, CameraFrame
+from robot_stack.types import ActionChunk, CameraFrame, JointState
 from tests.collect.small_robot import METADATA, message, picture, wish
 
 NS = 1_000_000_000
@@ -110,6 +110,22 @@ def test_what_the_queue_has_no_room_for_is_dropped_and_counted_in_the_log(tmp_pa
     assert recorded(tmp_path / "log", narrow, 0, 4) == []
     narrow.close()
     assert read_log(tmp_path / "log").summary.drops == {"/scene/image": 4} and said == []
+
+
+def test_pictures_that_fill_the_queue_leave_room_for_what_is_small(tmp_path: Path) -> None:
+    states = [message(JointState(i, wish(0), wish(0))) for i in range(3)]
+    full = tape([], queue_bytes=24 * len(states[0]))
+    writer = LogWriter(tmp_path / "log", METADATA)
+    full.begin(writer)
+    for i in range(8):
+        full.put("/scene/image", i, frame(i))
+    for i, state in enumerate(states):
+        full.put("/joint_states", i, state)
+    full.end()
+    full.close()
+    writer.close()
+    summary = read_log(tmp_path / "log").summary
+    assert summary.messages["/joint_states"] == 3 and "/joint_states" not in summary.drops
 
 
 def test_a_picture_that_cannot_be_encoded_is_kept_as_it_is_and_said(tmp_path: Path) -> None:
