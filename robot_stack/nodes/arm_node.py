@@ -30,7 +30,7 @@ from robot_stack.interfaces import Arm, Safety
 from robot_stack.nodes.arm_loop import ArmLoop
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
 from robot_stack.nodes.messages import make
-from robot_stack.nodes.realtime import collect, give_back_the_collector, lock_memory, own_the_collector
+from robot_stack.nodes.realtime import collect, give_back_the_collector, lock_memory, own_the_collector, publish_aside, stand_by
 from robot_stack.seal import WITH_PERMIT
 from robot_stack.types import ARMED, Mode, Request, Step
 
@@ -62,6 +62,7 @@ class ArmJob:
         self._loop = ArmLoop(self._arm, safety, self._publish, lambda text: self._sayer.leave("arm", text))
         self._period_ns = run.robot.dt_ns
         self._active = False
+        self._fifo = run.settings.fifo_priority > 0
         self._ticks, self._rate = 0, round(NS_PER_S / self._period_ns)
         self._thread = node.loop("control", self._period_ns, self._tick, run.settings.fifo_priority, run.settings.cpu)
         said = (JOINTS, COMMAND, VERDICT)
@@ -79,6 +80,7 @@ class ArmJob:
         """Start the loop, DISARMED: it measures and publishes, nothing moves."""
         memory = lock_memory()
         own_the_collector()
+        stand_by(self._fifo)
         self._thread.start()
         self._active = True
         said = f"{self._thread.said}, {memory}{'' if self._loop.sends else ', in shadow: nothing is sent to the arm'}"
@@ -95,6 +97,7 @@ class ArmJob:
         self._thread.stop()
         if self._node.fault is not None:
             self._brake_after_fault()
+        stand_by(False)
         give_back_the_collector()
 
     def close(self) -> None:
@@ -232,4 +235,5 @@ def make_job(node: ManagedNode) -> ArmJob:
 
 
 if __name__ == "__main__":
+    publish_aside()
     sys.exit(run_node("arm_node", make_job))

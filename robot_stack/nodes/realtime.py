@@ -12,9 +12,17 @@ import resource
 import sys
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-SWITCH_S = 0.0005
+SWITCH_S = 0.0001
 """How long another thread of the process may keep the interpreter when the loop wants it."""
+LOWEST = 1
+"""The lowest priority of SCHED_FIFO."""
 YOUNG, ALL = 0, 2
+
+
+def publish_aside() -> None:
+    """Messages leave from a thread of the middleware, unless the environment says otherwise: sent by the loop, each waited for a
+    reader of its shared memory that was put aside holding a lock. To be called before the first publisher is made."""
+    os.environ.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")
 
 
 def lock_memory() -> str:
@@ -26,6 +34,17 @@ def lock_memory() -> str:
     if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT):
         return f"memory not locked: {os.strerror(ctypes.get_errno())}; it takes CAP_IPC_LOCK or `ulimit -l unlimited`"
     return "memory locked"
+
+
+def stand_by(wanted: bool) -> None:
+    """Beside a loop under SCHED_FIFO all threads there are now run so too, as the last of all: one put aside by a busy neighbour
+    while it holds the interpreter, or a lock of the middleware, would make the loop wait. Not `wanted`: all run as usual."""
+    policy, priority = (os.SCHED_FIFO, LOWEST) if wanted else (os.SCHED_OTHER, 0)
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            os.sched_setscheduler(int(thread), policy, os.sched_param(priority))
+        except (PermissionError, ProcessLookupError):
+            continue
 
 
 def own_the_collector() -> None:

@@ -59,7 +59,7 @@ def test_a_killed_policy_ends_in_fallback_a_hold_and_then_a_stop_with_the_settin
 ) -> None:
     shipped, allowed = SafetySettings(), [Reason.POLICY_SILENT, Reason.FALLBACK_TOO_LONG]
     for attempt in range(4):  # on a busy machine: joints 50 ms late are another fault, and a stalled loop keeps no deadline
-        with start_graph(shipped=True) as graph:
+        with start_graph("run.respawn=[]", shipped=True) as graph:
             assert graph.run.safety == shipped
             killed_ns, steps = killed_policy(graph, tmp_path / f"log{attempt}")
         punctual = max(step.lateness_ns for step in steps) < STALLED_NS
@@ -76,7 +76,7 @@ def test_a_killed_policy_ends_in_fallback_a_hold_and_then_a_stop_with_the_settin
 
 
 def test_a_killed_camera_is_an_alarm_and_ends_in_fallback(start_graph: Callable[..., Graph]) -> None:
-    with start_graph() as graph:
+    with start_graph("run.respawn=[]") as graph:
         graph.arm(timeout_s=PATIENCE_S)
         killed_ns = graph.kill("camera_node_wrist")
         fallback = graph.wait_for(lambda step: step.verdict.mode is Mode.FALLBACK, PATIENCE_S, "FALLBACK", killed_ns)
@@ -92,7 +92,7 @@ def test_a_killed_camera_is_an_alarm_and_ends_in_fallback(start_graph: Callable[
 def test_a_killed_world_stops_the_arm_and_a_killed_recorder_leaves_a_readable_log(
     start_graph: Callable[..., Graph], tmp_path: Path
 ) -> None:
-    with start_graph() as graph:
+    with start_graph("run.respawn=[]") as graph:
         graph.start_log(tmp_path / "log")
         graph.arm(timeout_s=PATIENCE_S)
         killed_ns = graph.kill("world")
