@@ -21,6 +21,9 @@ from robot_stack.relabel.labeller import Labeller
 
 T = TypeVar("T")
 
+KEPT = 256
+"""So many episodes stay in memory, without their pictures, from the first look at the dataset to the second."""
+
 
 @dataclass
 class Run:
@@ -80,6 +83,7 @@ def relabel(job: Job, why: str = "", ray: str = "") -> Run:
 
     Raises DataError when the dataset or its journal cannot be read, ConfigError when the settings make no sense.
     """
+    _recording.cache_clear()
     catalogue = Catalogue.open(job.root, job.rate_hz)
     run = Run(_new_name(job))
     seen, gathered = _survey(job, catalogue, ray, run.faults)
@@ -162,8 +166,14 @@ def _opened(root: Path, rate_hz: float) -> Catalogue:
     return Catalogue.open(root, rate_hz)
 
 
+@lru_cache(maxsize=KEPT)
+def _recording(root: Path, rate_hz: float, entry: Entry, reads: tuple[str, ...]) -> Recording:
+    """Kept between the two looks at it: most of the time goes into reading logs."""
+    return _opened(root, rate_hz).recording(entry, reads)
+
+
 def _read(job: Job, entry: Entry) -> Recording:
-    found = _opened(job.root, job.rate_hz).recording(entry, job.reads)
+    found = _recording(job.root, job.rate_hz, entry, job.reads)
     if missing := [name for name in job.reads if name not in found.columns and name not in found.constants]:
         raise DataError(f"{job.labeller.name} reads {', '.join(missing)}: not there; next: run the labeller that writes it first")
     return found

@@ -85,10 +85,14 @@ def gather(facts: Mapping[str, dict[str, Array]], settings: ValueSettings, catal
 def expectile(psi: Array, y: Array, tau: float, ridge: float, steps: int = 50) -> Array:
     """w (F,) of the regression above: Newton's steps, each a weighted least squares; it ends when no residual changes its
     sign."""
-    w, above = np.zeros(psi.shape[1]), np.ones(len(y), dtype=bool)
+    w: Array = np.zeros(psi.shape[1])
+    above = np.ones(len(y), dtype=bool)
     for _ in range(steps):
         weight = np.where(above, tau, 1.0 - tau)
-        w = np.linalg.solve((psi * weight[:, None]).T @ psi + ridge * np.eye(psi.shape[1]), psi.T @ (weight * y))
+        w = np.asarray(
+            np.linalg.solve((psi * weight[:, None]).T @ psi + ridge * np.eye(psi.shape[1]), psi.T @ (weight * y)),
+            dtype=np.float64,
+        )
         if np.array_equal(above, now := y >= psi @ w):
             break
         above = now
