@@ -1,6 +1,6 @@
 """What the page is told, as plain JSON: `facts` once, `state` ten times a second. Pure; what is not finite becomes null."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -59,7 +59,7 @@ def state(view: View, now_ns: int) -> dict[str, Any]:
         "thinking_ms": None if note is None else _finite(1e3 * note.latency_s),
         "ages": _ages(view, now_ns),
         "events": [_event(event, now_ns) for event in sorted(view.events, key=lambda event: -event.until_ns)],
-        "health": [_unwell(name, reading) for name, reading in view.readings.items() if reading.level is not Level.OK],
+        "health": _unwell(view.readings) if view.readings else None,
         "recording": None if view.recording is None else asdict(view.recording),
     }
 
@@ -104,8 +104,9 @@ def _why(step: Step) -> str:
     return f"{because}{step.verdict.decision.value}{f': {reasons}' if reasons else ''}"
 
 
-def _unwell(name: str, reading: Reading) -> dict[str, str]:
-    return {"name": name, "level": reading.level.name.lower(), "said": reading.message}
+def _unwell(readings: Mapping[str, Reading]) -> list[dict[str, str]]:
+    unwell = [(name, reading) for name, reading in readings.items() if reading.level is not Level.OK]
+    return [{"name": name, "level": reading.level.name.lower(), "said": reading.message} for name, reading in unwell]
 
 
 def _list(reasons: Iterable[Reason]) -> str:

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from robot_stack.config import plain
 from robot_stack.config.console import ConsoleCommand
 from robot_stack.console.source import Answer, Board
 from robot_stack.console.start import ADDRESS, SETTINGS
-from robot_stack.console.view import Recording
+from robot_stack.console.view import Recording, View
 from robot_stack.console.web import Console
 from robot_stack.data.wire import chunk_value, frame_value, note_value, stamp_ns
 from robot_stack.data.wire_step import step_value
@@ -162,20 +163,20 @@ class GraphSource:
 
     def _watch_recorder(self) -> None:
         while not self._closing.wait(LOOK_S):
-            try:
-                _, said = self._operator.trigger(f"/{RECORDER_NODE}/status", LOOK_S)
-                recording = _recording(json.loads(said))
-            except (RobotStackError, ValueError, TypeError, KeyError):
-                recording = None
-            self.board.put(lambda view, now=recording: view.with_recording(now))
+            recording = self._recording()
+            self.board.put(partial(View.with_recording, recording=recording))
+
+    def _recording(self) -> Recording | None:
+        try:
+            _, said = self._operator.trigger(f"/{RECORDER_NODE}/status", LOOK_S)
+            now = json.loads(said)
+            return Recording(now["path"], now["seconds"], now["mark"], now["fault"], sum(now["drops"].values()))
+        except (RobotStackError, ValueError, TypeError, KeyError):
+            return None
 
     def _spin(self) -> None:
         while self._context.ok() and not self._closing.is_set():
             self._executor.spin_once(timeout_sec=WAKE_S)
-
-
-def _recording(said: dict[str, Any]) -> Recording:
-    return Recording(said["path"], said["seconds"], said["mark"], said["fault"], sum(said["drops"].values()))
 
 
 def main(arguments: list[str]) -> int:

@@ -236,7 +236,7 @@ function events(list) {
     const line = document.createElement("li"), parts = ["time", "b", "span"].map((tag) => document.createElement(tag));
     parts[0].textContent = ago(event.ago_s);
     parts[1].textContent = event.what === "mode" ? event.mode : event.what;
-    parts[2].textContent = event.what === "mode" ? event.text || "mode" : `${event.text}${event.ticks > 1 ? ` (${ago(event.for_s)}, ${event.ticks} ticks)` : ""}`;
+    parts[2].textContent = event.what === "mode" ? event.text || "first seen" : `${event.text}${event.ticks > 1 ? ` (${ago(event.for_s)}, ${event.ticks} ticks)` : ""}`;
     line.dataset.what = event.what;
     line.dataset.bad = event.bad;
     line.append(...parts);
@@ -245,9 +245,9 @@ function events(list) {
 }
 
 function health(list) {
-  $("unwell").textContent = list.length ? list.length : "– all nodes are";
+  $("unwell").textContent = list === null ? "nothing heard on /diagnostics" : list.length ? `${list.length} not well` : "all well";
   const order = { error: 0, stale: 1, warn: 2 };
-  $("health").replaceChildren(...list.sort((a, b) => order[a.level] - order[b.level]).slice(0, 6).map(({ name, level, said }) => {
+  $("health").replaceChildren(...(list ?? []).sort((a, b) => order[a.level] - order[b.level]).slice(0, 6).map(({ name, level, said }) => {
     const line = document.createElement("li");
     line.dataset.level = level;
     line.textContent = `${name}: ${said}`;

@@ -113,13 +113,13 @@ function plot(state) {
 }
 
 function strip(draw, joint, j, state, x0, y0, w, h) { // name and value, where it is between its limits, then time from left to right
-  const label = 196, gauge = 12, left = x0 + label + gauge + 16, wide = w - (left - x0), now = performance.now() / 1000;
+  const label = h > 44 ? 150 : 236, gauge = 12, left = x0 + label + gauge + 16, wide = w - (left - x0), now = performance.now() / 1000;
   const value = state.q?.[j] ?? null, share = (v) => (v - joint.min) / (joint.max - joint.min);
   const near = value !== null && Math.min(share(value), 1 - share(value)) < 0.05;
   draw.font = "600 17px system-ui, 'DejaVu Sans', sans-serif";
   draw.textBaseline = "middle";
   draw.fillStyle = "#9aa7b5";
-  draw.fillText(joint.name, x0, y0 + h / 2 - (h > 44 ? 11 : 0), 118);
+  draw.fillText(joint.name, x0, y0 + h / 2 - (h > 44 ? 11 : 0), h > 44 ? label : label - 112);
   draw.fillStyle = near ? "#ffb020" : "#eef2f6";
   draw.textAlign = h > 44 ? "left" : "right";
   draw.fillText(`${number(value)} ${joint.unit}`, h > 44 ? x0 : x0 + label, y0 + h / 2 + (h > 44 ? 12 : 0));
