@@ -1,8 +1,8 @@
 """Milliseconds from the stamp of a message to its arrival at recorder_node, which records 2x640x480 at 30 Hz and joints, commands
 and verdicts at 250 Hz (`recorder_feed`, a process of its own), pictures as H.264; and, shorter, every pixel of them.
 
-`cpu_share` is what recorder_node takes of one core, encoding and writing included; `drops` are messages it had no room for, `lost`
-those that never reached it though sent while it recorded. `robot-stack bench recorder=600`: for so many seconds.
+`cpu_share` is what recorder_node takes of one core, encoding and writing included; `drops` are messages it had no room for,
+`lost` those that never reached it though sent while it recorded. `robot-stack bench recorder=600`: for so many seconds.
 """
 
 import json

@@ -72,14 +72,9 @@ class Feed:
     def __init__(self, node: Node) -> None:
         names = load_robot("sim_arm").joint_names
         still = np.zeros(len(names))
-        command = SafeCommand(JointCommand(0, still, still))
-        tick = Step(
-            0,
-            0,
-            TickInputs(joints=JointState(0, still, still, still)),
-            SafetyVerdict(0, Mode.TELEOP, Decision.PASS, command, command),
-        )
-        values: dict[Topic, object] = {JOINTS: JointState(0, still, still, still), COMMAND: command, VERDICT: tick}
+        joints, command = JointState(0, still, still, still), SafeCommand(JointCommand(0, still, still))
+        verdict = SafetyVerdict(0, Mode.TELEOP, Decision.PASS, command, command)
+        values: dict[Topic, object] = {JOINTS: joints, COMMAND: command, VERDICT: Step(0, 0, TickInputs(joints=joints), verdict)}
         self._fixed = {topic: [serialize_cdr(to_message(value, make, names))] for topic, value in values.items()}
         for i, camera in enumerate(CAMERAS):
             frames = [serialize_cdr(to_message(CameraFrame(camera, 0, rgb), make)) for rgb in pictures(i)]

@@ -24,7 +24,7 @@ def main(wanted: Sequence[str]) -> int:
 
 
 def run(wanted: Sequence[str]) -> None:
-    """Run the figures `wanted` (none: all), print each table, write each file. What follows "=" is the figure's own: "recorder=600".
+    """Run the figures `wanted` (none: all), print each table, write each file. What follows "=" is for the figure: recorder=600.
 
     Raises ConfigError on an unknown name.
     """

@@ -30,6 +30,9 @@ from robot_stack.types import Mode, Request
 ASK_S = 0.25
 """The recorder is asked how it stands this often."""
 
+SILENT: dict[str, Any] = {"path": "", "seconds": 0.0, "mark": "", "messages": {}, "drops": {}, "free_bytes": -1}
+"""The status of a recorder that does not answer."""
+
 
 class GraphRig:
     """Records into `folder` with `graph`, by the settings of `command`."""
@@ -40,19 +43,20 @@ class GraphRig:
         self._began, self._asked, self._nearest = 0.0, 0.0, float("inf")
         self._status: dict[str, Any] = {}
         self._rates: dict[str, float] = {}
-        self._mark = ""
 
     def prepare(self, number: int, scenario: str) -> None:
         """See `session.Rig`."""
         self._path, self._scenario = self._folder / f"{number:03d}_{scenario}", scenario
         episodes.put_back(self._graph, number, scenario)
         self._graph.operator.set_text(RECORDER_NODE, {"path": str(self._path), "scenario": scenario})
-        self._status, self._rates, self._mark, self._nearest = {}, {}, "", float("inf")
+        self._status, self._rates, self._nearest = {}, {}, float("inf")
 
     def begin(self) -> str:
         """See `session.Rig`."""
         graph = self._graph
-        if not self._ask()["path"]:
+        if begun := self._ask()["path"]:
+            self._path = Path(begun)
+        else:
             graph.start_log(self._path, self._scenario)
         try:
             mode = graph.arm(Request.ARM_TELEOP).verdict.mode
@@ -93,7 +97,7 @@ class GraphRig:
         episodes.to_rest(graph)
         self._began, self._asked = 0.0, 0.0
         status = self._ask()
-        said = "closed by somebody else"
+        said = status["fault"] or "closed by somebody else"
         if status["path"]:
             try:
                 said = graph.stop_log()
@@ -129,7 +133,10 @@ class GraphRig:
         now = time.monotonic()
         if self._status and now - self._asked < ASK_S:
             return self._status
-        status = json.loads(self._call("status"))
+        try:
+            status = json.loads(self._call("status"))
+        except RobotStackError as error:  # it may be started again; its log is cut then
+            status = {**SILENT, "fault": str(error)}
         messages, before = status["messages"], self._status.get("messages", {})
         if before and status["path"] and now > self._asked:
             shown = [topic for topic in messages if topic.endswith("/image") or topic == "/joint_states"]
