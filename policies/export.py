@@ -105,7 +105,7 @@ def write_graph(decision: Decision, path: Path) -> None:
     noise = torch.randn(3, policy.settings.rows, policy.shape.num_joints)
     speeds = torch.ones_like(joints) if policy.settings.velocity else None
     tokens = torch.zeros(policy.settings.tokens, dtype=torch.int64) if policy.settings.tokens else None
-    plan, given = noise[0], torch.zeros(1, dtype=torch.int64)
+    plan, given = torch.zeros(noise.shape[1:]), torch.zeros(1, dtype=torch.int64)
     numbers = ["joints"] + ["speeds"] * (speeds is not None) + ["tokens"] * (tokens is not None) + ["plan", "given", "noise"]
     names = [f"image_{name}" for name, _ in policy.shape.cameras] + numbers
     candidates = torch.export.Dim("candidates", min=1, max=4096)

@@ -61,6 +61,7 @@ def guided(gain: Tensor, plan: Tensor, to_rows: Callable[[Tensor], Tensor]) -> G
     """The guide onto `plan` (T, J), relative to the joints as `to_rows`' (N, T, J) of modes (N, D) are; `gain` (J, K, T)."""
 
     def guide(modes: Tensor) -> Tensor:
-        return modes + torch.einsum("jkt,ntj->nkj", gain, plan - to_rows(modes)).flatten(1)
+        missed = (plan - to_rows(modes)).transpose(1, 2)[..., None]
+        return modes + torch.matmul(gain, missed)[..., 0].transpose(1, 2).flatten(1)
 
     return guide
