@@ -20,8 +20,8 @@ from robot_stack.robot import RobotSpec
 from robot_stack.types import ActionChunk, Array, JointState
 
 PRESS_NS = 500_000_000
-LONGEST_S = 0.1
-"""A longer pause between two looks moves the arm no further than this."""
+PAUSE_NS = 100_000_000
+"""After a longer pause between two looks the hand goes on from where the arm is then."""
 
 
 class Looked(Protocol):
@@ -109,10 +109,12 @@ class ClutchedTeleoperator:
 
     def _followed(self, hand: Hand, joints: JointState, now_ns: int) -> ActionChunk:
         if self._acted_ns is None:
+            self._pressed_ns = now_ns
+        if self._acted_ns is None or now_ns - self._acted_ns > PAUSE_NS:
             self._wish.begin(joints, self._commanded())
             self._mover.begin(self._wish.q, now_ns)
-            self._pressed_ns = self._acted_ns = now_ns
-        dt_s = min((now_ns - self._acted_ns) / NS_PER_S, LONGEST_S)
+            self._acted_ns = now_ns
+        dt_s = (now_ns - self._acted_ns) / NS_PER_S
         self._acted_ns = now_ns
         self._wish.move(*self._mover.move(hand, self._wish.q, dt_s, now_ns), joints)
         return self._wish.chunk(now_ns, TAKE if now_ns - self._pressed_ns < PRESS_NS else HELD)

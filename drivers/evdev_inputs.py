@@ -1,6 +1,8 @@
 """Gamepads, keyboards and foot pedals as the Linux kernel tells of them (evdev): which keys are down, how far each axis is.
 
-A key that was down before its device was opened counts once it is pressed anew.
+A key that was down before its device was opened counts once it is pressed anew. The kernel tells of changes only: what
+is pressed on a wireless device that gets out of reach stays pressed for seconds, until the kernel gives it up. With a cable, or
+the clutch on a pedal with one, it is let go at once.
 """
 
 from collections.abc import Collection, Mapping

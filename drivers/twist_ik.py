@@ -6,9 +6,11 @@ arm cannot follow, so it slows down where the pose is out of reach instead of wh
 within `LEASH` of the tool: what the arm cannot do is not kept for later.
 """
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-import mink
 import mujoco
 import numpy as np
 
@@ -16,6 +18,23 @@ from robot_stack.errors import DriverError
 from robot_stack.kinematics import Kinematics
 from robot_stack.robot import RobotSpec
 from robot_stack.types import Array
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """`module` cannot be imported in this block, if it is not there already."""
+    known = module in sys.modules
+    if not known:
+        sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if not known:
+            del sys.modules[module]
+
+
+with _hidden("jax"):  # mink's qpsolvers loads every solver there is; no node loads jax
+    import mink
 
 LEASH = (0.03, 0.1)
 """m and rad."""

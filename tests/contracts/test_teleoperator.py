@@ -4,7 +4,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -150,6 +150,17 @@ def test_a_device_unplugged_in_the_hand_is_said_and_comes_back_with_an_open_clut
     seat.follower.chunk("the clutch pressed anew")
 
 
+def test_after_a_pause_the_hand_goes_on_from_where_the_arm_is_then(seat: Seat) -> None:
+    seat.far.press(True)
+    seat.follower.chunk()
+    seat.follower.q = elsewhere = seat.follower.q + 0.2
+    later_ns = time.monotonic_ns() + 200_000_000
+    while later_ns > time.monotonic_ns():
+        time.sleep(0.01)
+    chunk = seat.follower.chunk()
+    np.testing.assert_allclose(chunk.q[0], elsewhere, atol=0.01)
+
+
 def test_closing_twice_is_allowed(seat: Seat) -> None:
     seat.follower.device.close()
     seat.follower.device.close()
@@ -162,3 +173,19 @@ def test_a_device_that_is_not_there_is_an_error_with_a_next_step(kind: str) -> N
     module = rig()
     with pytest.raises(DriverError, match="start again"):
         module.Follower(load_robot("sim_arm"), module.option(kind, device="/dev/input/by-id/no-such-device"))
+
+
+def test_the_script_that_plays_a_human_sends_whole_chunks_and_has_no_device_to_lose() -> None:
+    pytest.importorskip("mujoco", reason="needs the extra `sim`: pip install 'robot_stack[sim]'")
+    from drivers.scripted import ScriptedTeleoperator
+    from drivers.sim_world import SimWorld
+    from robot_stack.config.schema import TaskSettings
+
+    with closing(SimWorld(load_robot("sim_arm"), TaskSettings())) as world:
+        world.reset(0)
+        human = ScriptedTeleoperator(world.spec, world.truth, world.joints, 0, clumsy=False)
+        chunk = human.act(world.t_ns)
+    assert chunk.source in HUMAN_SOURCES and np.isfinite(chunk.q).all() and chunk.q.shape[1] == 7
+    assert chunk.t0_ns == world.t_ns and not human.done
+    human.close()
+    human.close()

@@ -1,5 +1,9 @@
 """Twists to joint speeds on the shipped arms."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,6 +18,7 @@ from robot_stack.config.teleop import TeleopSettings
 from robot_stack.kinematics import Kinematics
 from robot_stack.robot import RobotSpec
 
+ROOT = Path(__file__).resolve().parents[2]
 DT_S = 0.02
 ZERO = np.zeros(3)
 
@@ -130,3 +135,9 @@ def test_directions_are_the_worlds_turned_by_yaw_or_the_tools(settings: TeleopSe
     direction = R0[:, 0] if expected is None else np.array(expected)
     assert way @ direction / np.linalg.norm(way) > 0.99
     assert np.linalg.norm(way) == pytest.approx(0.02, rel=0.1)
+
+
+def test_inverse_kinematics_loads_neither_jax_nor_torch() -> None:
+    code = "import sys, drivers.twist_ik; print([m for m in ('jax', 'torch', 'hydra') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
