@@ -4,18 +4,19 @@ Rows: no delay; 200 ms with each chunk as it comes, inpainted (real-time chunkin
 synchronous: the next decision begins when the chunk has ended, and the arm waits for it. The monitor is off, the filter on.
 Jerk is the third difference of what was wished for, sampled as often as a chunk has rows; its root mean square over four samples
 across which the chunk changed, by that over four samples of one chunk. Unit: that ratio, a sample for each episode.
-With what `robot-stack demo` learns, or `bundle=FOLDER`; every episode is kept in `runs/bench/seams-<hash>`: an interrupted run
+With what `robot-stack demo` learns, or `python -m benchmarks.bench_seams bundle=FOLDER`; every episode is kept in `runs/bench/seams-<hash>`: an interrupted run
 goes on where it was. `seeds=N`: how many (100).
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import Result, ledger_rows
+from benchmarks.harness import Result, ledger_rows, store, table
 from drivers.scenario import SCENARIOS
 from robot_stack.config.commands import DemoCommand
 from robot_stack.config.load import load
@@ -101,13 +102,13 @@ def rows_of(played_rows: Sequence[dict[str, object]]) -> list[dict[str, object]]
     """A row for each way: success with its interval, beside no delay in points, and the jerks of all its episodes."""
     by = {way.name: {int(str(r["seed"])): r for r in played_rows if r["way"] == way.name} for way in WAYS}
     first = by[WAYS[0].name]
-    table = []
+    found = []
     for name, rows in by.items():
         seeds = sorted(rows.keys() & first.keys())
         won = [bool(rows[s]["success"]) for s in seeds]
         rivals = [bool(first[s]["success"]) for s in seeds]
         across, inside = (float(np.nanmean([rows[s][key] for s in seeds])) for key in ("jerk_across", "jerk_inside"))  # type: ignore[misc]
-        table.append(
+        found.append(
             {
                 "way": name,
                 "n": len(seeds),
@@ -120,7 +121,7 @@ def rows_of(played_rows: Sequence[dict[str, object]]) -> list[dict[str, object]]
                 "duration_s": float(np.median([float(str(rows[s]["duration_s"])) for s in seeds])),
             }
         )
-    return table
+    return found
 
 
 def main(arguments: Sequence[str] = ()) -> Result:
@@ -145,3 +146,9 @@ def main(arguments: Sequence[str] = ()) -> Result:
     kept = [row for row in rows if row["seed"] in seeds]
     ratios = [(row["jerk_across"] / row["jerk_inside"]) ** 0.5 for row in kept if row["jerk_inside"] > 0.0]
     return Result("seams", "1", [ratio for ratio in ratios if np.isfinite(ratio)], extra={"rows": rows_of(kept)})
+
+
+if __name__ == "__main__":
+    answer = main(sys.argv[1:])
+    print(table([answer]))
+    print(*store([answer]))
