@@ -41,6 +41,19 @@ class DataShowCommand:
 
 
 @dataclass(frozen=True)
+class DataHardCommand:
+    """The `limit` rarest moments of all logs at or below `path`: unfamiliar decisions (the share `unfamiliar` of all with the
+    lowest pseudo-counts), interventions of the filter, alarms of the monitor; `out`: as a page too."""
+
+    path: str = MISSING
+    limit: int = 20
+    out: str = ""
+    unfamiliar: float = 0.01
+    thumbnails: int = 6
+    rate_hz: float = 10.0
+
+
+@dataclass(frozen=True)
 class DataConvertCommand:
     """Write the dataset at `path` to the new `out`, as `to`: lerobot-v3, lerobot-v2.1, robomimic or log.
 
