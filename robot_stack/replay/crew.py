@@ -28,7 +28,7 @@ class Setup:
 
     `robot_file`: the name or path `spec` came from, by which a log of it is replayed ("": a shipped robot, by its name).
     What the world is like and the robot does not know (`replay.resim.perturb`): `world` the robot there (None: as `spec`),
-    `changes` of its drives, `table_rgb` (0..1).
+    `changes` of its drives, `table_rgb` (0..1). `seams` of the policy's chunks as in `run.seams`.
     """
 
     spec: RobotSpec
@@ -41,6 +41,7 @@ class Setup:
     world: RobotSpec | None = None
     changes: tuple[Change, ...] = ()
     table_rgb: tuple[float, float, float] = TABLE_RGB
+    seams: str = "as_is"
 
 
 def teleoperated(setup: Setup, seed: int, clumsy: bool = False) -> Crew:
@@ -52,7 +53,7 @@ def teleoperated(setup: Setup, seed: int, clumsy: bool = False) -> Crew:
 
 def autonomous(setup: Setup, bundle: Path, candidates: int = 0, noise_seed: int = 42) -> Crew:
     """The policy of `bundle` moves the arm, with N = `candidates` samples (0: as many as the bundle says). Raises PolicyError."""
-    policy = OnnxPolicy(bundle, candidates, seed=noise_seed, joint_names=setup.spec.joint_names)
+    policy = OnnxPolicy(bundle, candidates, seed=noise_seed, joint_names=setup.spec.joint_names, seams=setup.seams)
     return Crew(**(vars(_crew(setup)) | {"policy": policy, "instruction": setup.task.instruction}))
 
 
