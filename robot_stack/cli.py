@@ -25,8 +25,9 @@ EXTRAS = {
     "onnxruntime": "pip install 'robot_stack[cpu]' or 'robot_stack[gpu]'",
     "serial": "pip install 'robot_stack[servos]'",
     "ray": "pip install 'robot_stack[scale]'",
-    "websockets": "pip install 'robot_stack[console]'",
+    "mink": "pip install 'robot_stack[teleop]'",
     "cryptography": "pip install 'robot_stack[secure]'",
+    "websockets": "pip install 'robot_stack[console]'",
 } | {name: "pip install 'robot_stack[train]'" for name in ("torch", "onnx", "onnxscript", "pyarrow", "av", "matplotlib", "scipy")}
 """Where a library that a command needs, and is not there, comes from."""
 

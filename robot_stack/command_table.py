@@ -106,7 +106,8 @@ COMMANDS = {
         "bundle",
         "launch the ROS 2 graph with a policy, play run.episodes, write one log each",
         "robot-stack run bundle=runs/bundle run.episodes=[nominal,obstacle,frozen]\n"
-        "robot-stack run bundle=runs/bundle shadow=true",
+        "robot-stack run bundle=runs/bundle shadow=true\n"
+        "robot-stack run bundle=runs/bundle teleop=gamepad",
         _run,
     ),
     "record": Command(
@@ -115,7 +116,8 @@ COMMANDS = {
         "launch the same graph with a human in the policy's place and record demonstrations, by key, each looked through",
         "robot-stack record run.episodes=[nominal,nominal,obstacle] run.log_dir=runs/teleop\n"
         "robot-stack record out=runs/cubes collect.count=50 collect.reset_s=5 collect.pre_trigger_s=20 collect.prompt=beep\n"
-        "robot-stack record out=runs/cubes resume=true collect.count=10",
+        "robot-stack record out=runs/cubes resume=true collect.count=10\n"
+        "robot-stack record robot=so101 teleop=leader safety.stop_after_s=60",
         _later("collect.record"),
     ),
     "train": Command(
