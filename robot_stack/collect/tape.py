@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from robot_stack.clock import nanoseconds
 from robot_stack.config.collect import CollectSettings
 from robot_stack.data.log import LogWriter
-from robot_stack.data.picture_stream import STREAMED, StreamEncoder
+from robot_stack.data.picture_stream import STREAMED, StreamEncoder, require_encoder
 from robot_stack.errors import DataError
 
 QUEUE_BYTES = 64 * 1024 * 1024
@@ -64,7 +64,8 @@ class Ring:
 class Tape:
     """Takes what is heard to the log that is open, or into the ring of `settings`.
 
-    `say` gets what went wrong, as a sentence; `fail` an exception nobody expected, which ends the thread.
+    `say` gets what went wrong, as a sentence; `fail` an exception nobody expected, which ends the thread. Raises ConfigError
+    without the encoder of `settings`.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class Tape:
         fail: Callable[[BaseException], object],
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
+        if settings.codec == "h264":
+            require_encoder(settings.encoder)  # and loaded: the first picture does not wait for it
         self._settings, self._say, self._fail = settings, say, fail
         self._ring = Ring(nanoseconds(settings.pre_trigger_s), int(settings.pre_trigger_mib * 2**20))
         self._chunks = {topic: deque[Heard](maxlen=CHUNKS_BEFORE) for topic in CHUNK_TOPICS}

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import av  # noqa: F401: once, before the first fork
+
 from robot_stack.collect.recorder import Recorder
 from robot_stack.config.collect import CollectSettings
 from robot_stack.types import CameraFrame, JointState
