@@ -1,14 +1,16 @@
-"""A recorder to be killed: for each folder named on standard input it forks a process that records until it is, made-up joints
-at 250 Hz and pictures at 30 Hz. Standard output: a line with its process id, then the time (ns, 8 bytes) of each message it was given.
+"""A recorder to be killed: for each folder named on standard input it forks a process that records until it is.
+
+It hears made-up joints at 250 Hz and pictures at 30 Hz. Standard output: a line with its process id, then the time (ns, 8 bytes) of
+each message it was given.
 """
 
+import importlib
 import os
 import struct
 import sys
 import time
 from pathlib import Path
 
-import av  # noqa: F401: once, before the first fork
 
 from robot_stack.collect.recorder import Recorder
 from robot_stack.config.collect import CollectSettings
@@ -16,6 +18,8 @@ from robot_stack.types import CameraFrame, JointState
 from tests.collect.small_robot import METADATA, message, picture, wish
 
 TICK_S = 0.004
+
+importlib.import_module("av")  # once, before the first fork
 
 
 def record(folder: Path, codec: str) -> None:
