@@ -71,6 +71,18 @@ class _Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class _Survey:
+    """All episodes together, for a labeller that wants it: the sha256 of all their inputs, what was `gathered` and `told`, which
+    cannot be read, and how many have their labels already (0: not all)."""
+
+    sha256: str = ""
+    gathered: Any = None
+    told: str = ""
+    faults: list[Fault] = field(default_factory=list)
+    kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class _Done:
     """An episode on the last pass: `labels` written for `rows` rows; none when it had them already."""
 
@@ -84,17 +96,15 @@ def relabel(job: Job, why: str = "", ray: str = "") -> Run:
     Raises DataError when the dataset or its journal cannot be read, ConfigError when the settings make no sense.
     """
     _recording.cache_clear()
+    _opened.cache_clear()
     catalogue = Catalogue.open(job.root, job.rate_hz)
-    run = Run(_new_name(job))
-    seen, gathered = _survey(job, catalogue, ray, run.faults)
-    if seen and not gathered and not run.faults:
-        run.kept = len(seen)
+    survey = _survey(job, catalogue, ray)
+    run = Run(_new_name(job), kept=survey.kept, faults=survey.faults, told=survey.told)
+    if survey.kept:
         return run
     bad = {fault.name for fault in run.faults}
-    together = _sha(sorted((one.name, one.sha256) for one in seen)) if job.labeller.measure else ""
     entries = (entry for entry in catalogue.entries() if entry.name not in bad)
-    write = partial(_labelled, job, run.name, gathered[0] if gathered else None, together)
-    for done in _mapped(write, entries, ray):
+    for done in _mapped(partial(_labelled, job, run.name, survey.gathered, survey.sha256), entries, ray):
         if isinstance(done, Fault):
             run.faults.append(done)
         elif done.labels:
@@ -102,7 +112,6 @@ def relabel(job: Job, why: str = "", ray: str = "") -> Run:
             run.labels = sorted({*run.labels, *done.labels})
         else:
             run.kept += 1
-    run.told = job.labeller.tell(gathered[0]) if job.labeller.tell and gathered else ""
     if run.episodes:
         _sign(job, run, why)
     return run
@@ -119,20 +128,24 @@ def _new_name(job: Job) -> str:
     return f"{max(taken, default=0) + 1:04d}-{job.labeller.name}"
 
 
-def _survey(job: Job, catalogue: Catalogue, ray: str, faults: list[Fault]) -> tuple[list[_Seen], list[Any]]:
-    """Every episode looked at, for a labeller that has to; and what it gathered ([]: not needed, all labels are there)."""
+def _survey(job: Job, catalogue: Catalogue, ray: str) -> _Survey:
+    """Every episode looked at, and what the labeller makes of them all, unless every one has its labels already."""
     labeller = job.labeller
     if labeller.measure is None or labeller.gather is None:
-        return [], []
-    seen: list[_Seen] = []
+        return _Survey()
+    faults: list[Fault] = []
+    seen: dict[str, _Seen] = {}
     for one in _mapped(partial(_measured, job), catalogue.entries(), ray):
-        (faults if isinstance(one, Fault) else seen).append(one)  # type: ignore[arg-type]
-    together = _sha(sorted((one.name, one.sha256) for one in seen))
-    shas = {one.name: one.sha256 for one in seen}
-    known = (_same(job, entry, shas[entry.name], together) for entry in catalogue.entries() if entry.name in shas)
+        if isinstance(one, Fault):
+            faults.append(one)
+        else:
+            seen[one.name] = one
+    sha256 = _sha(sorted((name, one.sha256) for name, one in seen.items()))
+    known = (_same(job, entry, seen[entry.name].sha256, sha256) for entry in catalogue.entries() if entry.name in seen)
     if not seen or all(known):
-        return seen, []
-    return seen, [labeller.gather({one.name: one.fact for one in seen}, job.settings, catalogue)]
+        return _Survey(sha256, faults=faults, kept=len(seen))
+    gathered = labeller.gather({name: one.fact for name, one in seen.items()}, job.settings, catalogue)
+    return _Survey(sha256, gathered, labeller.tell(gathered) if labeller.tell else "", faults)
 
 
 def _measured(job: Job, entry: Entry) -> _Seen | Fault:
