@@ -31,7 +31,7 @@ class LeaderMover:
         calibration: Calibration,
     ) -> None:
         self._leader = leader
-        self._align = settings.align_speed
+        self._align = settings.align_speed if settings.leader_scale == 1.0 else 0.0
         self._sources, self._scale, self._zero = _mapping(robot, settings, spec, calibration)
         self._led = self._sources >= 0
         self._offset = np.zeros(len(robot.joints))
@@ -80,11 +80,12 @@ def _mapping(
     if strangers := [name for name in names if name.removeprefix("-") not in place]:
         raise ConfigError(f"teleop.leader_joints: found {strangers}, allowed {', '.join(spec.joint_names)}, or '' for none")
     sources = np.array([place[name.removeprefix("-")] for name in names])
-    scale = np.array([0.0 if not name else -1.0 if name.startswith("-") else 1.0 for name in names])
+    signs = np.array([0.0 if not name else -1.0 if name.startswith("-") else 1.0 for name in names])
+    scale = settings.leader_scale * signs
     zero = np.zeros(len(names))
     low, high = _calibrated_range(spec, calibration)
     for i in np.flatnonzero((Kinematics(robot).moves[-1] == 0.0) & (sources >= 0)):
-        first, last = (low, high) if scale[i] > 0.0 else (high, low)
+        first, last = (low, high) if signs[i] > 0.0 else (high, low)
         scale[i] = (robot.q_max[i] - robot.q_min[i]) / (last[sources[i]] - first[sources[i]])
         zero[i] = robot.q_min[i] - scale[i] * first[sources[i]]
     return sources, scale, zero

@@ -22,7 +22,8 @@ class TeleopSettings:
     ry rz button0... Full tilt is `linear_speed` m/s, `angular_speed` rad/s and `grip_speed` of the gripper's greatest; less than
     `deadband` of it is none. Directions are the `frame`'s, the world's turned by `yaw` rad: where the human stands.
     `leader`: its robot file; `leader_joints`: which of its joints moves each joint of the arm ([]: the one of the same name, ""
-    none, "-" turned round). From where clutching left it, the arm comes to the leader's pose with `align_speed` rad/s (0: never).
+    none, "-" turned round). From where clutching left it, the arm comes to the leader's pose with `align_speed` rad/s (0: never);
+    not so where it turns by `leader_scale` of what the leader does: then it keeps the difference.
     A chunk every `period_s`. A wish leads the measured joints by at most `lead` rad. A device that has to speak and has not for
     `silent_s` is a hand off it; one that is lost is tried again after `retry_s`, then twice as long each time.
     """
@@ -45,6 +46,7 @@ class TeleopSettings:
     yaw: float = 0.0
     leader: str = ""
     leader_joints: list[str] = field(default_factory=list)
+    leader_scale: float = 1.0
     align_speed: float = 0.3
 
     def __post_init__(self) -> None:

@@ -101,6 +101,15 @@ def test_the_follower_turns_as_far_as_the_leader_is_turned(far) -> None:
     mover.close()
 
 
+def test_scaled_the_follower_turns_by_that_share_and_keeps_the_difference(far) -> None:
+    mover = opened(far, leader_scale=0.5)
+    mover.begin(HOME, 0)
+    turned(far, 1, 400)
+    q = settled(mover, 0, HOME[0] + 200 * 2 * np.pi / 4096, HOME)
+    np.testing.assert_allclose(q[1:], HOME[1:], atol=1e-9)
+    mover.close()
+
+
 def test_the_handles_calibrated_range_is_the_grippers(far) -> None:
     mover = opened(far, align_speed=1e6)
     mover.begin(HOME, 0)
