@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -58,10 +59,11 @@ class Ledger:
         """The judged logs of the fault `name` so far."""
         return [row for row in ledger_rows(self.file) if row["fault"] == name and "commands" in row]
 
-    def add(self, outcome: Outcome) -> None:
-        """Keep one trial."""
+    def add(self, outcome: Outcome, spent_s: float) -> None:
+        """Keep one trial, which took `spent_s` in all."""
         took = {"took_s": outcome.took_s, "as_expected": outcome.as_expected, "mode": outcome.mode.value, "said": outcome.said}
-        self.put({"fault": outcome.fault, **took})
+        self.put({"fault": outcome.fault, **took, "spent_s": round(spent_s, 3)})
+        print(f"{outcome} [{spent_s:.1f} s]", flush=True)
 
     def put(self, row: dict[str, Any]) -> None:
         """Keep one line."""
@@ -96,11 +98,11 @@ def on_a_graph(
 
 def measure(plant: Plant, case: FaultCase, times: int, ledger: Ledger) -> None:
     """`times` trials of `case`, kept as they end; what its logs show, at the end."""
-    campaign = Campaign(plant, case, plant.folder)
+    campaign, began_s = Campaign(plant, case, plant.folder), time.monotonic()
     try:
         for outcome in campaign.run(times):
-            ledger.add(outcome)
-            print(outcome, flush=True)
+            ledger.add(outcome, time.monotonic() - began_s)
+            began_s = time.monotonic()
     finally:
         for found in campaign.verdicts:
             ledger.put(
@@ -114,10 +116,10 @@ def on_servos(wanted: Sequence[FaultCase], runs: int, ledger: Ledger) -> None:
     """`runs` trials in all of each of `wanted`, on simulated servos."""
     for case in wanted:
         for _ in range(runs - len(ledger.trials(case.name))):
+            began_s = time.monotonic()
             outcome, commands, out = servo_trial(rig(), case)
-            ledger.add(outcome)
+            ledger.add(outcome, time.monotonic() - began_s)
             ledger.put({"fault": case.name, "commands": commands, "out_of_limits": out, "missing": 0, "closed": True})
-            print(outcome, flush=True)
 
 
 def row(case: FaultCase, ledger: Ledger) -> dict[str, Any]:
@@ -126,9 +128,8 @@ def row(case: FaultCase, ledger: Ledger) -> dict[str, Any]:
     took = [float(trial["took_s"]) for trial in trials]
     worst = max(took, default=float("inf"))
     out = sum(log["out_of_limits"] for log in logs)
-    killed = case.name == "kill_recorder_node"
     well = bool(trials) and all(trial["as_expected"] for trial in trials) and worst <= case.bound_s + 1e-9
-    whole = all(log["missing"] == 0 and (log["closed"] or killed or case.means is Means.DISK) for log in logs)
+    whole = all(log["missing"] == 0 and (log["closed"] or case.ends_log) for log in logs)
     return {
         "fault": case.name, "how": case.how, "expected": case.expected, "modes": sorted({trial["mode"] for trial in trials}),
         "n": len(trials), "as_expected": sum(trial["as_expected"] for trial in trials),

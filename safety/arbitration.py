@@ -130,7 +130,7 @@ def usable(joints: JointState, num_joints: int) -> bool:
 
 
 def jumped(situation: Situation, settings: SafetySettings, qd_max: Array) -> bool:
-    """True when a joint was measured further from where it was before than `tracking_limit` and twice its speed limit (J,) explain.
+    """True when a joint was measured further from where it was before than `tracking_limit` and its speed limit (J,) explain.
 
     An arm that is blocked or pushed gets astray little by little; this is a sensor that lies, and no command may follow it.
     """
@@ -138,7 +138,7 @@ def jumped(situation: Situation, settings: SafetySettings, qd_max: Array) -> boo
     if joints is None or before is None or not (usable(joints, qd_max.size) and usable(before, qd_max.size)):
         return False
     passed_s = max(0, joints.t_ns - before.t_ns) * 1e-9
-    return bool(np.count_nonzero(np.abs(joints.q - before.q) > settings.tracking_limit + 2.0 * passed_s * qd_max))
+    return bool(np.count_nonzero(np.abs(joints.q - before.q) > settings.tracking_limit + passed_s * qd_max))
 
 
 def sane(x: Array) -> bool:

@@ -12,10 +12,9 @@ from robot_stack.faults.judge import LogVerdict, judge
 from robot_stack.faults.plant import Plant
 from robot_stack.faults.table import FaultCase, Means
 from robot_stack.faults.trial import HEARD_S, PATIENCE_S, Outcome, trial
-from robot_stack.graph import RECORDER_NODE
 
 LOST_S = 0.7
-"""A recorder that is killed loses at most this: it closes a piece of its file every half second."""
+"""A recorder that is killed, or has no more room, loses at most this: it closes a piece of its file every half second."""
 
 
 @dataclass
@@ -38,7 +37,7 @@ class Campaign:
             outcome = trial(self.plant, self.case)
             self._inside.append(outcome)
             yield outcome
-            if self.case.target == RECORDER_NODE and self.case.means in (Means.KILL, Means.DISK):
+            if self.case.ends_log:
                 self.end()
         self.end()
 
@@ -48,9 +47,9 @@ class Campaign:
             return
         with suppress(RobotStackError):  # a disk that was full: what it holds is judged all the same
             self.plant.operator.stop_log()
-        killed = self.case.target == RECORDER_NODE and self.case.means is Means.KILL
+        lost_ns = nanoseconds(LOST_S) if self.case.ends_log else 0
         try:
-            found = judge(self._log, self.plant.run.robot, self._inside, self._begun_ns, nanoseconds(LOST_S) if killed else 0)
+            found = judge(self._log, self.plant.run.robot, self._inside, self._begun_ns, lost_ns)
         except DataError:
             found = LogVerdict(self._log, 0, 0, sum(len(outcome.ticks) for outcome in self._inside), False)
         self.verdicts.append(found)

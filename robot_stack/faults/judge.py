@@ -36,7 +36,7 @@ class LogVerdict:
 def judge(path: Path, spec: RobotSpec, outcomes: Sequence[Outcome], begun_ns: int = 0, lost_ns: int = 0) -> LogVerdict:
     """The log in `path`, begun at `begun_ns`, against the robot's limits and the ticks heard before `outcomes`.
 
-    `lost_ns`: how long before its fault a recorder that was killed may have lost what it heard. Raises DataError without a log.
+    `lost_ns`: how long before a fault that ends the log the recorder may have lost what it heard. Raises DataError without a log.
     """
     log = read_log(path)
     steps = list(log.steps())

@@ -86,6 +86,11 @@ class FaultCase:
         return self.means in (Means.CLOCK, Means.PARTITION)
 
     @property
+    def ends_log(self) -> bool:
+        """The log that is being written ends with it, with what was not on the disk yet."""
+        return self.target == RECORDER_NODE and self.means in (Means.KILL, Means.DISK)
+
+    @property
     def how(self) -> str:
         """What is done, in words."""
         cycle = self.amount + RUN_S

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define NS 1000000000LL
-#define SLICE (20 * 1000000LL)
+#define SLICE (100 * 1000000LL)
 #define A_DATE 1000000000LL /* s: a later second is a date, an earlier one is time since the start of the computer */
 
 static volatile int64_t *step;
