@@ -29,6 +29,7 @@ from robot_stack.supervisor import Graph
 from robot_stack.types import Mode
 from robot_stack.verify import replay
 
+pytestmark = pytest.mark.slow  # by default `test_interrupt` records on a real graph
 PATIENCE_S = 60.0
 SECOND_NS = 1_000_000_000
 SETTINGS = (

@@ -1,7 +1,7 @@
 """A recorder to be killed: for each folder named on standard input it forks a process that records until it is.
 
-It hears made-up joints at 250 Hz and pictures at 30 Hz. Standard output: a line with its process id, then the time (ns, 8 bytes) of
-each message it was given.
+It hears made-up joints at 250 Hz and pictures at 30 Hz. Standard output: a line with its process id, then the time (ns, 8 bytes)
+of each message it was given.
 """
 
 import importlib
@@ -10,7 +10,6 @@ import struct
 import sys
 import time
 from pathlib import Path
-
 
 from robot_stack.collect.recorder import Recorder
 from robot_stack.config.collect import CollectSettings
