@@ -16,6 +16,7 @@ from robot_stack.errors import DriverError
 REST = 0.3
 """A stick at rest is this near its middle, as a share of its way."""
 _FOLDER = "/dev/input/by-id"
+_REPEATED = 2
 
 
 class EvdevInputs:
@@ -108,9 +109,6 @@ def open_evdev(path: str, names: Collection[str]) -> EvdevInputs:
 def _has(device: Any) -> set[tuple[int, int]]:
     able: Mapping[int, Any] = device.capabilities(absinfo=False)
     return {(kind, code) for kind in (ecodes.EV_KEY, ecodes.EV_ABS) for code in able.get(kind, ())}
-
-
-_REPEATED = 2
 
 
 def _code(name: str) -> tuple[int, int]:

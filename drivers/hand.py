@@ -66,7 +66,7 @@ class Controls:
             pressed = inputs.get(name, 0.0) > 0.5
             if pressed and clutch and name not in self._pressed:
                 self._direction[name] = -self._direction.get(name, 1.0)
-            (self._pressed.add if pressed else self._pressed.discard)(name)
+            self._pressed = self._pressed | {name} if pressed else self._pressed - {name}
 
 
 class Clutch:
