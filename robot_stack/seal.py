@@ -15,8 +15,8 @@ a key, `run.keys` beside the run file, readable by its user alone, and the seal 
 
 Each speaker's `t_ns` only grows, so that no message counts twice, and one of a second run or of another topic fits nowhere.
 A node speaks as GRAPH. A client named in `run.allow` has a key of its own and may send chunks and requests, nothing else.
-A request is a service without words, so who asks puts its permit into the parameter `permit` of arm_node first: a seal whose
-head is [service, speaker, t_ns].
+What lets the arm move or says what it does (to arm, to reset, an instruction, where a log goes) takes a permit: a seal by itself
+with the head [action, speaker, t_ns], in the parameter `permit` of that node ("/arm_node/reset", "/policy_node/instruction ...").
 It does not hold against the user who started the run, or root: they can read the keys.
 """
 
@@ -101,9 +101,9 @@ def seal(message: Any, topic: str, keys: Keys, t_ns: int, speaker: str = GRAPH) 
     message.header.frame_id = f"{said}{SEAL}{speaker}:{t_ns}:{tag}"
 
 
-def permit(service: str, keys: Keys, t_ns: int, speaker: str = GRAPH) -> str:
-    """A seal by itself: `speaker` may call `service` once."""
-    return f"{speaker}:{t_ns}:{_tag(keys.known[speaker], [service, speaker, t_ns], b'')}"
+def permit(action: str, keys: Keys, t_ns: int, speaker: str = GRAPH) -> str:
+    """A seal by itself: `speaker` may do `action` once."""
+    return f"{speaker}:{t_ns}:{_tag(keys.known[speaker], [action, speaker, t_ns], b'')}"
 
 
 class Doorkeeper:
@@ -128,13 +128,13 @@ class Doorkeeper:
         self._fits(speaker, tag, [topic, speaker, t_ns, stamp_ns(message), said, names, sizes], body)
         self._in_time(topic, speaker, t_ns, now_ns)
 
-    def admit_request(self, service: str, permitted: str, now_ns: int) -> None:
-        """Raises ContractError unless `permitted` is a permit to call `service` that was not used."""
+    def admit_request(self, action: str, permitted: str, now_ns: int) -> None:
+        """Raises ContractError unless `permitted` is a permit for `action` that was not used."""
         if self._keys.anyone:
             return
         speaker, t_ns, tag = _parts(permitted)
-        self._fits(speaker, tag, [service, speaker, t_ns], b"")
-        self._in_time(service, speaker, t_ns, now_ns)
+        self._fits(speaker, tag, [action, speaker, t_ns], b"")
+        self._in_time("permit", speaker, t_ns, now_ns)
 
     def _fits(self, speaker: str, tag: str, head: list[Any], body: bytes | memoryview) -> None:
         key = self._keys.known.get(speaker)

@@ -68,7 +68,6 @@ class ArmJob:
         said = (JOINTS, COMMAND, VERDICT)
         self._out = {topic: node.publisher(topic) for topic in said}
         self._listen(node)
-        node.text("permit")
         for request in Request:
             node.serve(Trigger, f"~/{request.value}", self._answer_with(partial(Request, request)))
         node.text("mode", Mode.POLICY.value if run.bundle else Mode.TELEOP.value, self._mode_refusal)
@@ -161,7 +160,8 @@ class ArmJob:
         """Granted or not by the next tick, and why."""
         if not self._active:
             return False, f"{request.value}: arm_node is not active; activate it first"
-        if (why := self._not_permitted(request)) is not None:
+        if request in WITH_PERMIT and (why := self._node.door.refuses(request.value)):
+            self._sayer.say("permit", why)
             return False, why
         question = self._loop.ask(request)
         granted, why = question.wait()
@@ -190,18 +190,6 @@ class ArmJob:
         if (health := getattr(self._arm, "health", None)) is not None:
             servos = [ServoState(s.joint, s.age_s, s.missed, *_heat(s.reading)) for s in health()]
             yield servo_reading(servos, self._robot.bus.hot, self._robot.bus.lost_s)
-
-    def _not_permitted(self, request: Request) -> str | None:
-        """Whoever reaches this node may stop the arm; to let it move takes a permit."""
-        if request not in WITH_PERMIT:
-            return None
-        try:
-            self._node.door.admit_request(f"{self._node.get_fully_qualified_name()}/{request.value}", self._node.text("permit"))
-        except ContractError as error:
-            why = f"{request.value}: refused, the parameter `permit` holds no permit for it: {error}"
-            self._sayer.say("permit", why)
-            return why
-        return None
 
     def _publish(self, step: Step) -> None:
         if step.inputs.joints is not None:

@@ -49,9 +49,14 @@ class Door:
 
         return hear
 
-    def admit_request(self, service: str, permit: str) -> None:
-        """Raises ContractError unless `permit` is one to call `service`, not used yet."""
-        self._keeper.admit_request(service, permit, time.monotonic_ns())
+    def refuses(self, action: str) -> str:
+        """Why this node must not do `action` now ("": it may): its parameter `permit` holds no permit for it, or a used one."""
+        try:
+            service = f"{self._node.get_fully_qualified_name()}/{action}"
+            self._keeper.admit_request(service, self._node.text("permit"), time.monotonic_ns())
+        except ContractError as error:
+            return f"{action}: refused, the parameter `permit` holds no permit for it: {error}"
+        return ""
 
     def _refusal(self, topic: Topic, name: str, why: str) -> str:
         there = [f"{i.node_name} {bytes(i.endpoint_gid).hex()}" for i in self._node.get_publishers_info_by_topic(name)]

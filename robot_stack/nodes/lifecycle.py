@@ -168,7 +168,6 @@ class ManagedNode(LifecycleNode):
         """Stop and close the job, then its topics and services; allowed at any time."""
         job, self.job, self._active = self.job, None, False
         self.health.forget()
-        self._changing.clear()
         try:
             if job is not None:
                 job.deactivate()
@@ -181,6 +180,7 @@ class ManagedNode(LifecycleNode):
 
     def _configure(self) -> None:
         self.health.watch(lambda *_: [self.sayer.reading()])
+        self.text("permit")
         try:
             self.job = self._make(self)
         except BaseException:

@@ -74,12 +74,9 @@ class Operator:
 
     def request(self, request: Request, timeout_s: float = 5.0) -> tuple[bool, str]:
         """Ask arm_node for `request`: granted or not, and its reason."""
-        service = f"/{ARM_NODE}/{request.value}"
-        if request in WITH_PERMIT and self._keys is not None:
-            self.set_text(
-                ARM_NODE, {"permit": permit(within(self._namespace, service), self._keys, time.monotonic_ns())}, timeout_s
-            )
-        return self.trigger(service, timeout_s)
+        if request in WITH_PERMIT and (texts := self._permit(ARM_NODE, request.value)):
+            self.set_text(ARM_NODE, texts, timeout_s)
+        return self.trigger(f"/{ARM_NODE}/{request.value}", timeout_s)
 
     def stop_all(self) -> None:
         """Stop every arm on this domain, in whatever namespace; each latches until it is reset."""
@@ -87,16 +84,13 @@ class Operator:
 
     def set_mode(self, mode: Mode, timeout_s: float = 5.0) -> None:
         """Who moves the arm when it is armed, POLICY or TELEOP; at once if it is. RobotStackError with arm_node's reason."""
-        texts = {"mode": mode.value}
         request = Request.ARM_TELEOP if mode is Mode.TELEOP else Request.ARM_POLICY
-        if self._keys is not None:
-            asked = within(self._namespace, f"/{ARM_NODE}/{request.value}")
-            texts = {"permit": permit(asked, self._keys, time.monotonic_ns())} | texts
-        self.set_text(ARM_NODE, texts, timeout_s)
+        self.set_text(ARM_NODE, self._permit(ARM_NODE, request.value) | {"mode": mode.value}, timeout_s)
 
     def instruct(self, instruction: str, timeout_s: float = 5.0) -> None:
         """Tell the policy what to do from now on. Raises RobotStackError with policy_node's reason when it refuses."""
-        self.set_text(POLICY_NODE, {"instruction": instruction}, timeout_s)
+        texts = self._permit(POLICY_NODE, f"instruction {instruction}") | {"instruction": instruction}
+        self.set_text(POLICY_NODE, texts, timeout_s)
 
     def readings(self) -> Mapping[str, Reading]:
         """What was last said on /diagnostics, by "node: part", of all arms on this domain."""
@@ -128,8 +122,13 @@ class Operator:
 
     def start_log(self, path: Path, scenario: str = "", timeout_s: float = 5.0) -> str:
         """Let recorder_node write a new log to `path`; the path it really writes. Raises RobotStackError when it refuses."""
-        self.set_text(RECORDER_NODE, {"path": str(path), "scenario": scenario}, timeout_s)
+        self.name_log(path, scenario, timeout_s)
         return self._granted(f"/{RECORDER_NODE}/start", timeout_s)
+
+    def name_log(self, path: Path, scenario: str = "", timeout_s: float = 5.0) -> None:
+        """Say where the next log goes, whoever starts it. Raises RobotStackError when recorder_node refuses."""
+        texts = self._permit(RECORDER_NODE, f"path {path}") | {"path": str(path), "scenario": scenario}
+        self.set_text(RECORDER_NODE, texts, timeout_s)
 
     def stop_log(self, timeout_s: float = 10.0) -> str:
         """Let recorder_node close its log; what it says about it. Raises RobotStackError when it refuses."""
@@ -198,6 +197,12 @@ class Operator:
     def _listen(self, topic: Topic, callback: Callable[[Any], None]) -> None:
         name = topic.name if topic.shared else within(self._namespace, topic.name)
         self._node.create_subscription(message_class(topic.type), name, callback, every(topic))
+
+    def _permit(self, node: str, action: str) -> dict[str, str]:
+        """The parameter that lets `node` do `action` once; none without keys."""
+        if self._keys is None:
+            return {}
+        return {"permit": permit(within(self._namespace, f"/{node}/{action}"), self._keys, time.monotonic_ns())}
 
     def _take(self, message: Any) -> None:
         with self._arrived:

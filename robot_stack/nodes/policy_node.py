@@ -77,7 +77,9 @@ class PolicyJob:
             return "allowed a text that is not empty"
         manifest = getattr(self._policy, "manifest", None)
         known = "" if manifest is None or manifest.tokens else manifest.instruction
-        return f"allowed {known!r}: this policy was trained on that one only" if known and instruction != known else ""
+        if known and instruction != known:
+            return f"allowed {known!r}: this policy was trained on that one only"
+        return self._node.door.refuses(f"instruction {instruction}")
 
     def _readings(self) -> Iterable[Reading]:
         refused, self._refused = self._refused, 0

@@ -2,8 +2,8 @@
 
 From a shell, and so from whatever a gamepad, a pedal or a page can call:
 
-    ros2 param set /recorder_node path runs/1/nominal     (optional; default: the run's folder, numbered)
-    ros2 service call /recorder_node/start std_srvs/srv/Trigger
+    ros2 service call /recorder_node/start std_srvs/srv/Trigger            (into the run's folder, numbered; the parameter `path`
+                                                                           names another, with a permit: `robot_stack.seal`)
     ros2 service call /recorder_node/mark_success std_srvs/srv/Trigger     (or mark_failure; the last one counts)
     ros2 service call /recorder_node/stop std_srvs/srv/Trigger
     ros2 service call /recorder_node/discard std_srvs/srv/Trigger          (the log that is open, or the last one, to .trash)
@@ -36,7 +36,7 @@ class RecorderJob:
         self._node = node
         self._run = run
         self._recorder = Recorder(run.collect, partial(node.sayer.leave, "log"), node.fail)
-        node.text("path")
+        node.text("path", refusal=lambda path: node.door.refuses(f"path {path}") if path else "")
         node.text("scenario")
         for topic in topics([camera.name for camera in run.robot.cameras]):
             node.record(topic, self._taker(topic.name))

@@ -146,6 +146,18 @@ def test_whoever_has_no_key_may_stop_the_arm_but_not_arm_or_reset_it(graph: Grap
         assert graph.reset().verdict.mode is Mode.DISARMED
 
 
+def test_whoever_has_no_key_neither_tells_the_policy_what_to_do_nor_the_recorder_where_to_write(graph: Graph) -> None:
+    stranger = Operator(graph.domain)
+    try:
+        with pytest.raises(RobotStackError, match="no permit"):
+            stranger.instruct(graph.run.instruction, PATIENCE_S)
+        with pytest.raises(RobotStackError, match="no permit"):
+            stranger.start_log(Path("/tmp/x"), timeout_s=PATIENCE_S)
+        graph.operator.instruct(graph.run.instruction, PATIENCE_S)
+    finally:
+        stranger.close()
+
+
 def test_the_run_file_of_a_running_node_cannot_be_changed_by_a_parameter(graph: Graph) -> None:
     with pytest.raises(RobotStackError, match="config: refused"):
         graph.operator.set_text("arm_node", {"config": "/tmp/other.yaml"}, PATIENCE_S)

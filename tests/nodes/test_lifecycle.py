@@ -19,6 +19,7 @@ from robot_stack.errors import RobotStackError
 from robot_stack.graph import RECORDER_NODE, node
 from robot_stack.nodes.operator import Operator
 from robot_stack.processes import ProcessGroup
+from robot_stack.seal import KEYS, read_keys
 
 PATIENCE_S = 60.0
 ILLEGAL = (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_CLEANUP, 99)
@@ -34,7 +35,7 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Operato
     build.save(build.Run(folder=str(folder / "logs")), folder / "run.yaml")
     processes = ProcessGroup({**os.environ, **added}, folder)
     processes.start(node(RECORDER_NODE, "recorder_node", str(folder / "run.yaml")))
-    operator = Operator(lease.domain)
+    operator = Operator(lease.domain, read_keys(folder / KEYS))
     operator.lifecycle_state(RECORDER_NODE, PATIENCE_S)
     yield operator, processes
     operator.close()
