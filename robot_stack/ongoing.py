@@ -9,7 +9,7 @@ from robot_stack.chunks import rows_at
 from robot_stack.types import ActionChunk, Observation
 
 WARM_UP = 3
-"""The first decisions are slower than all others and say nothing about the next."""
+"""The first decisions are slower than all others: each of them is forgotten at the next."""
 WINDOW = 50
 QUANTILE = 0.95
 OFF_PLAN = 0.25
@@ -39,5 +39,5 @@ class Ongoing:
         self.plan = chunk
         if self.unheard:
             self.unheard -= 1
-        else:
-            self.waits.append(now_ns - chunk.t0_ns)
+            self.waits.clear()
+        self.waits.append(now_ns - chunk.t0_ns)

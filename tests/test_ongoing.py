@@ -32,9 +32,10 @@ def test_rows_are_read_between_the_rows_of_the_plan_and_held_beyond_it():
 
 
 def test_the_plan_is_told_with_the_time_in_which_it_goes_on():
-    told = ongoing((500,) * WARM_UP + (100,) * 19 + (200,)).before(seen(1200 * MS, 0.4))
+    told = ongoing((500,) * (WARM_UP - 1) + (100,) * 19 + (200,)).before(seen(1200 * MS, 0.4))
     assert told.plan is not None
-    assert 100 * MS <= told.given_ns <= 200 * MS, "the first decisions are warm-up and do not count"
+    assert 100 * MS <= told.given_ns <= 200 * MS, "the first decisions are warm-up and are forgotten"
+    assert ongoing((500,)).before(seen(1200 * MS, 0.4)).given_ns == 500 * MS
 
 
 def test_an_arm_that_is_not_on_the_plan_starts_anew():

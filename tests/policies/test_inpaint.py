@@ -4,7 +4,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'robot_stack[train]'")
 
 from policies.chunk_policy import cosine_modes  # noqa: E402
-from policies.inpaint import HARD, gains, guided, soft_mask  # noqa: E402
+from policies.inpaint import HARD, SPREAD, gains, guided, soft_mask  # noqa: E402
 
 ROWS, MODES, JOINTS = 16, 6, 3
 BASIS = cosine_modes(ROWS, MODES)
@@ -25,7 +25,7 @@ def test_the_mask_holds_what_is_given_and_lets_go_of_the_rest_step_by_step():
 
 
 @pytest.mark.parametrize("given", [1, 3, 5])
-def test_given_rows_come_out_as_planned(given):
+def test_given_rows_come_out_near_the_plan(given):
     rng = np.random.default_rng(given)
     modes, plan = (
         torch.tensor(rng.normal(size=(4, MODES * JOINTS))),
@@ -33,18 +33,18 @@ def test_given_rows_come_out_as_planned(given):
     )
     gain = torch.tensor(gains(BASIS.double().numpy(), STD)[given])
     before, after = to_rows(modes) - plan, to_rows(guided(gain, plan, to_rows)(modes)) - plan
-    assert float(after[:, :given].abs().max()) < 0.02 * float(before.abs().max())
+    assert float(after[:, :given].square().mean()) < 0.1 * float(before[:, :given].square().mean())
 
 
 def test_the_correction_is_the_posterior_mean_of_a_linear_measurement():
-    """Against an independent solution: normal equations of |x - x'|^2 + sum (rows - y)^2 / r."""
+    """Against an independent solution: normal equations of |x - x'|^2 / v + sum (rows - y)^2 / r."""
     given, j = 4, 1
     w = soft_mask(ROWS, given)
     seen = w > 0.0
     a = (BASIS.double().numpy() * STD[:, j : j + 1]).T[seen]
     r = np.trace(a @ a.T) / len(a) * (1 - w[seen]) / w[seen]
     miss = np.random.default_rng(1).normal(size=len(a))
-    expected = np.linalg.solve(np.eye(MODES) + a.T @ (a / r[:, None]), a.T @ (miss / r))
+    expected = np.linalg.solve(np.eye(MODES) / SPREAD + a.T @ (a / r[:, None]), a.T @ (miss / r))
     found = gains(BASIS.double().numpy(), STD)[given, j][:, seen] @ miss
     np.testing.assert_allclose(found, expected, atol=1e-8)
 
