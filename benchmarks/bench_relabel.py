@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Result, ledger_rows
-from benchmarks.helped import help_out
+from benchmarks.helped import evaluate, help_out
 from policies.checkpoint import WEIGHTS
 from policies.export import export_bundle
 from policies.train import train_policy
@@ -38,15 +38,14 @@ from robot_stack.relabel.runs import Job as LabelJob
 from robot_stack.relabel.runs import Run, relabel
 from robot_stack.replay.crew import Setup
 from robot_stack.replay.lockstep import Rates
-from robot_stack.replay.protections import Condition, Job, Trial, Variant, difference, run_job, wilson
+from robot_stack.replay.protections import difference, wilson
 
 ROOT = Path("runs/bench/relabel")
 MIXED, FEW, ROUND, EVALUATIONS, SEEDS, RATE_HZ = 40, 12, 20, 20, (0,), 10.0
 TIMED_EPISODES = 10
 TIMED = ("interventions", "rewards", "margins", "weights", "hindsight", "preferences")
 POLICY = ["policy=flow_sim", "train=sim", "policy.image_height=48", "policy.image_width=48", "policy.width=128"]
-TRAIN = ["train.batch=48", "train.steps=1000", "train.holdout=0", "train.repeats=4"]
-ALONE = Variant("policy", selector=False, filter=True, monitor=False)
+TRAIN = ["train.batch=48", "train.steps=2000", "train.holdout=0", "train.repeats=4"]
 VARIANTS = {
     "mixed": {"plain": "", "weighted by success": "weight"},
     "helped": {"plain": "", "Sirius": "sirius_weight", "IWR": "iwr_weight", "RLIF's reward": "weight"},
@@ -145,30 +144,31 @@ def bundle(name: str, root: Path, weights: str, seed: int) -> Path:
 
 
 def table(name: str, root: Path) -> dict[str, Any]:
-    """Success of every variant trained on `root`, and its difference from plain on the same seeds."""
+    """Of every variant trained on `root`: success and right cubes, and their difference from plain on the same seeds."""
     found = {variant: list(outcomes(name, root, column)) for variant, column in VARIANTS[name].items()}
-    plain = found["plain"]
-    return {variant: _row(successes, plain) for variant, successes in found.items()}
+    words = ("success", "right_cube")
+    columns = {variant: dict(zip(words, zip(*pairs, strict=True), strict=True)) for variant, pairs in found.items()}
+    return {v: {word: _row(columns[v][word], columns["plain"][word]) for word in words} for v in columns}
 
 
-def _row(successes: list[bool], plain: list[bool]) -> dict[str, Any]:
-    n, k = len(successes), sum(successes)
-    row = {"n": n, "success": k, "rate": round(k / n, 3), "interval": [round(x, 3) for x in wilson(k, n)]}
-    return row | {"less_plain": [round(x, 3) for x in difference(successes, plain)]}
+def _row(ones: Sequence[bool], plain: Sequence[bool]) -> dict[str, Any]:
+    n, k = len(ones), sum(ones)
+    row = {"n": n, "count": k, "rate": round(k / n, 3), "interval": [round(x, 3) for x in wilson(k, n)]}
+    return row | {"less_plain": [round(x, 3) for x in difference(ones, plain)]}
 
 
-def outcomes(name: str, root: Path, weights: str) -> Iterable[bool]:
-    """Success of each evaluation, in the order of the seeds; each is written down once it is known."""
+def outcomes(name: str, root: Path, weights: str) -> Iterable[tuple[bool, bool]]:
+    """Success and right cube of each evaluation, in the order of the seeds; each is written down once it is known."""
     ledger = ROOT / "outcomes.jsonl"
-    known = {(row["name"], row["weights"], row["training"], row["seed"]): row["success"] for row in ledger_rows(ledger)}
+    known = {(r["name"], r["weights"], r["training"], r["seed"]): (r["success"], r["right_cube"]) for r in ledger_rows(ledger)}
     for training in SEEDS:
         made = bundle(name, root, weights, training)
         for seed in range(EVALUATIONS):
             key = (name, weights, training, seed)
             if key not in known:
-                job = Job(Trial(setup(), made), ALONE, Condition("nominal", "nominal"), seed)
-                known[key] = run_job(job).success
-                row = dict(zip(("name", "weights", "training", "seed"), key, strict=True)) | {"success": known[key]}
+                known[key] = evaluate(setup(), made, seed)
+                row = dict(zip(("name", "weights", "training", "seed"), key, strict=True))
+                row |= dict(zip(("success", "right_cube"), known[key], strict=True))
                 with ledger.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps(row) + "\n")
             yield known[key]

@@ -1,4 +1,5 @@
-"""Episodes of a policy that a scripted expert watches and helps, in lock-step: one round of human-in-the-loop collection.
+"""Episodes of a policy in lock-step: watched for which cube it goes for, or helped by a scripted expert, one round of
+human-in-the-loop collection.
 
 The expert sees the truth. It takes the arm when the hand goes down for the wrong cube, or when too much time has passed, and does
 the rest of the task itself. Both drive through the same mode machine, filter and log as on the robot.
@@ -19,6 +20,27 @@ from robot_stack.types import ActionChunk, Mode, Request
 
 LATE_S, NEAR, LOW = 6.0, 0.05, 0.10
 """The expert waits so long (s); a hand so near (m) a cube, and so low (m), is about to take it."""
+
+
+class Watched(Episode):
+    """An episode, and how near (m) the tool came to each cube."""
+
+    def __init__(self, crew: Crew, scenario: Scenario, seed: int) -> None:
+        super().__init__(crew, scenario, seed)
+        self.nearest = {"cube": float("inf"), "decoy": float("inf")}
+
+    def _over(self) -> bool:
+        truth = self._crew.world.truth()
+        for name, p in (("cube", truth.cube_p), ("decoy", truth.decoy_p)):
+            self.nearest[name] = min(self.nearest[name], float(np.linalg.norm(truth.tip_p - p)))
+        return super()._over()
+
+
+def evaluate(setup: Setup, bundle: Path, seed: int) -> tuple[bool, bool]:
+    """Success, and whether the tool came nearer to the right cube than to the wrong one, of one episode of the policy alone."""
+    episode = Watched(autonomous(setup, bundle, candidates=1, noise_seed=seed), SCENARIOS["nominal"], seed)
+    success = episode.run().success
+    return success, success or episode.nearest["cube"] < episode.nearest["decoy"]
 
 
 class Helped(Episode):

@@ -12,7 +12,7 @@ import numpy as np
 
 from robot_stack.data.catalogue import Catalogue
 from robot_stack.data.edits import Edit, read_edits, write_edits
-from robot_stack.data.labels import Labels, about_of, label_file, labels_folder, rows_at, write_labels
+from robot_stack.data.labels import AT, Labels, about_of, label_file, labels_folder, rows_at, write_labels
 from robot_stack.data.recording import Entry, Recording
 from robot_stack.datasets.convert import Fault
 from robot_stack.errors import DataError
@@ -240,13 +240,16 @@ def _check(job: Job, labels: Labels, found: Recording) -> None:
     if hidden := sorted(recorded & labels.keys()):
         raise DataError(f"{job.labeller.name}: {', '.join(hidden)} was recorded, allowed new names: what was recorded stays")
     for name, value in labels.items():
-        if isinstance(value, np.ndarray) and not _fits(value, len(found)):
-            shape = f"{value.dtype} {value.shape}"
-            raise DataError(f"{job.labeller.name}: {name} is {shape}, allowed numbers ({len(found)},) or ({len(found)}, D)")
+        if name == AT or not _fits(value, len(found)):
+            shape = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+            allowed = f"numbers ({len(found)},) or ({len(found)}, D), or one bool, int, float or str; no name {AT!r}"
+            raise DataError(f"{job.labeller.name}: {name} is {shape}, allowed {allowed}")
 
 
-def _fits(value: np.ndarray[Any, Any], rows: int) -> bool:
-    return value.ndim in (1, 2) and len(value) == rows and value.dtype.kind in "biuf"
+def _fits(value: Any, rows: int) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim in (1, 2) and len(value) == rows and value.dtype.kind in "biuf"
+    return isinstance(value, bool | int | float | str)
 
 
 def _sign(job: Job, run: Run, why: str) -> None:

@@ -172,7 +172,9 @@ def test_a_damaged_episode_is_named_and_the_rest_goes_on(logs, capsys):
 def test_a_label_cannot_hide_what_was_recorded_nor_have_another_length(logs):
     hides = do(logs, Labeller("hides", 1, lambda found, settings, gathered: {"qd": np.zeros(len(found))}))
     short = do(logs, Labeller("short", 1, lambda found, settings, gathered: {"less": np.zeros(3)}))
+    said = do(logs, Labeller("said", 1, lambda found, settings, gathered: {"done": np.bool_(True)}))
     assert "was recorded" in hides.faults[0].why and "allowed numbers" in short.faults[0].why
+    assert "or one bool" in said.faults[0].why
 
 
 def test_an_unknown_labeller_is_an_error_that_lists_those_there_are(logs, capsys):
@@ -205,7 +207,9 @@ def test_other_formats_are_labelled_the_same_way_and_labels_survive_a_conversion
 def test_many_processes_write_the_same_bytes_as_one(logs, tmp_path):
     pytest.importorskip("ray", reason="needs ray: pip install 'robot_stack[scale]'")
     other = shutil.copytree(logs, tmp_path / "other")
-    assert run("interventions", "hindsight", f"dataset={logs}") == run("interventions", "hindsight", f"dataset={other}", "ray=local")
+    assert run("interventions", "hindsight", f"dataset={logs}") == run(
+        "interventions", "hindsight", f"dataset={other}", "ray=local"
+    )
     one, many = files(logs / "labels", "*.parquet"), files(other / "labels", "*.parquet")
     assert one == many and len(one) == 6
 
