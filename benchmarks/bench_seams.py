@@ -3,8 +3,8 @@
 Rows: no delay; 200 ms with each chunk as it comes, inpainted (real-time chunking) and averaged (temporal ensembling); and
 synchronous: the next decision begins when the chunk has ended, and the arm waits for it. The monitor is off, the filter on.
 Jerk is the third difference of what was wished for, sampled as often as a chunk has rows: its root mean square over four
-samples across which the chunk changed, by that over four samples of one chunk. Unit: that ratio, a sample for each episode. A chunk
-of few cosine modes has next to no jerk inside: the ratio is large, and compares ways rather than policies.
+samples across which the chunk changed, by that over four samples of one chunk. Unit: that ratio, a sample for each episode.
+A chunk of few cosine modes has next to no jerk inside: the ratio is large, and compares ways rather than policies.
 With what `robot-stack demo` learns, or `python -m benchmarks.bench_seams bundle=FOLDER`; every episode is kept in
 `runs/bench/seams-<hash>`: an interrupted run goes on where it was. `seeds=N`: how many (100).
 """

@@ -24,7 +24,7 @@ SPREAD = 0.04
 """1 - w of a given row, and v: how much the modes vary once the observation is known, of their variance over the data.
 
 What counts is HARD / v. Few modes have to carry many given rows: held tighter (1e-4 / 0.04), nothing is left for the observation
-to decide, and the simulated arm fails (2 of 12 tries succeed instead of 8 of 10).
+to decide, and the simulated arm fails (2 of 12 tries instead of 8 of 10 succeed).
 """
 
 Guide = Callable[[Tensor], Tensor]
