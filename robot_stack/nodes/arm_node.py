@@ -11,6 +11,7 @@ from std_srvs.srv import Trigger
 from robot_stack import build
 from robot_stack.clock import NS_PER_S
 from robot_stack.data.wire import command_value, hazards_value, score_value, to_message
+from robot_stack.device import ServoBus
 from robot_stack.diagnostics import Level, Reading, ServoState, servo_reading
 from robot_stack.errors import ContractError, DriverError
 from robot_stack.exclusive import hold, holder
@@ -51,7 +52,7 @@ class ArmJob:
         self._node = node
         self._names = run.robot.joint_names
         self._sayer = node.sayer
-        self._robot = run.robot
+        self._bus = run.robot.bus
         safety: Safety = build.safety(run)
         self._claim = _claim(run.arm_key)
         try:
@@ -187,9 +188,7 @@ class ArmJob:
         """The mode, and the servos of an arm that has some. Asked by the main loop, not by the control loop."""
         mode = self._loop.state.mode
         yield Reading("mode", LEVELS.get(mode, Level.OK), mode.value, {"scheduling": self._thread.said})
-        if (health := getattr(self._arm, "health", None)) is not None:
-            servos = [ServoState(s.joint, s.age_s, s.missed, *_heat(s.reading)) for s in health()]
-            yield servo_reading(servos, self._robot.bus.hot, self._robot.bus.lost_s)
+        yield from servo_readings(self._arm, self._bus)
 
     def _publish(self, step: Step) -> None:
         if step.inputs.joints is not None:
@@ -204,6 +203,13 @@ def _claim(key: str) -> IO[str]:
     if claim is None:
         raise DriverError(f"arm {key}: process {holder(f'arm_{key}')} has it, allowed one arm_node an arm; stop that one first")
     return claim
+
+
+def servo_readings(arm: Any, bus: ServoBus) -> Iterable[Reading]:
+    """How the servos of `arm` on `bus` are; nothing for an arm that has none to tell of."""
+    if (health := getattr(arm, "health", None)) is not None:
+        servos = [ServoState(s.joint, s.age_s, s.missed, *_heat(s.reading)) for s in health()]
+        yield servo_reading(servos, bus.hot, bus.lost_s)
 
 
 def _heat(reading: Any) -> tuple[float | None, tuple[str, ...]]:
