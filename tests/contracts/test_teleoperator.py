@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -189,3 +190,12 @@ def test_the_script_that_plays_a_human_sends_whole_chunks_and_has_no_device_to_l
     assert chunk.t0_ns == world.t_ns and not human.done
     human.close()
     human.close()
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_extra_it_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mink", reason="needs the extra `teleop`: pip install 'robot_stack[teleop]'")
+    module = rig()
+    monkeypatch.setitem(sys.modules, "evdev", None)
+    monkeypatch.delitem(sys.modules, "drivers.evdev_inputs", raising=False)
+    with pytest.raises(DriverError, match=r"teleop keyboard: evdev is not installed; next: pip install 'robot_stack\[teleop\]'"):
+        module.Follower(load_robot("sim_arm"), module.option("keyboard"))
