@@ -48,7 +48,7 @@ class GraphRig:
         """See `session.Rig`."""
         self._path, self._scenario = self._folder / f"{number:03d}_{scenario}", scenario
         episodes.put_back(self._graph, number, scenario)
-        self._graph.operator.set_text(RECORDER_NODE, {"path": str(self._path), "scenario": scenario})
+        self._graph.operator.name_log(self._path, scenario)
         self._status, self._rates, self._nearest = {}, {}, float("inf")
 
     def begin(self) -> str:

@@ -110,21 +110,23 @@ class Session:
     kept: int = 0
     quitting: bool = False
 
+    def __post_init__(self) -> None:
+        self._began = self._kept_at = self.clock()
+
     def episodes(self) -> Iterator[Ended]:
         """Each episode that is kept, as it ends; those redone or discarded are only spoken of."""
-        began = self.clock()
         while self.kept < self.count and not self.quitting:
             self.rig.prepare(self.first + self.kept, self.scenarios[self.kept % len(self.scenarios)])
-            if not self._ready(began):
+            if not self._ready():
                 return
             if not self._begun():
                 continue
-            ended = self._record(began)
+            ended = self._record()
             if ended is not None and (ended := self._judged(ended)) is not None:
-                self.kept += 1
+                self.kept, self._kept_at = self.kept + 1, self.clock()
                 yield ended
 
-    def _ready(self, began: float) -> bool:
+    def _ready(self) -> bool:
         """Until it is to start. False: it is not, the session ends."""
         ready, counted = self.clock() + self.settings.reset_s, 0
         self.teller.prompt("reset" if self.settings.reset_s else "ready")
@@ -136,7 +138,7 @@ class Session:
                 counted = second
                 self.teller.prompt(str(second))
             told = f"reset: {left:.0f} s" if left > 0 else f"ready: {_named(self.settings.go)} starts"
-            self.teller.show(f"{self._head(began)}  {told}")
+            self.teller.show(f"{self._head()}  {told}")
             match self._key():
                 case Key.GO:
                     return True
@@ -162,11 +164,11 @@ class Session:
         self.teller.prompt("recording")
         return True
 
-    def _record(self, began: float) -> Ended | None:
+    def _record(self) -> Ended | None:
         """To the end of one episode; None: it was discarded."""
         while True:
             news = self.rig.news()
-            self.teller.show(f"{self._head(began)}  {standing(news)}")
+            self.teller.show(f"{self._head()}  {standing(news)}")
             key = self._key()
             if key in (Key.SUCCESS, Key.FAILURE):
                 self.rig.mark(key.value)
@@ -219,12 +221,12 @@ class Session:
         """The next key; where no more can come, what is under way is ended."""
         return next(self.keys, Key.QUIT)
 
-    def _head(self, began: float) -> str:
+    def _head(self) -> str:
         """ "episode 3/50, 00:41:20 to go": from how long those so far took."""
         head = f"episode {self.kept + 1}/{self.count}"
         if not self.kept:
             return head
-        left = (self.clock() - began) / self.kept * (self.count - self.kept)
+        left = (self._kept_at - self._began) / self.kept * (self.count - self.kept) - (self.clock() - self._kept_at)
         return f"{head}, {clock_text(left)} to go"
 
 
