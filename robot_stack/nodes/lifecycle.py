@@ -168,6 +168,7 @@ class ManagedNode(LifecycleNode):
         """Stop and close the job, then its topics and services; allowed at any time."""
         job, self.job, self._active = self.job, None, False
         self.health.forget()
+        self._changing.clear()
         try:
             if job is not None:
                 job.deactivate()
