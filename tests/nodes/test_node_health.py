@@ -18,6 +18,7 @@ from robot_stack.errors import RobotStackError
 from robot_stack.graph import RECORDER_NODE, node
 from robot_stack.nodes.operator import Operator
 from robot_stack.processes import ProcessGroup
+from robot_stack.seal import KEYS, read_keys
 
 PATIENCE_S = 60.0
 
@@ -40,7 +41,7 @@ def operators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Op
     for namespace in ("", "left"):
         process = node(RECORDER_NODE, "recorder_node", str(folder / "run.yaml"))
         processes.start(replace(process, name=f"recorder{namespace}", namespace=namespace))
-        made[namespace] = Operator(lease.domain, namespace=namespace)
+        made[namespace] = Operator(lease.domain, read_keys(folder / KEYS), namespace)
     for operator in made.values():
         operator.lifecycle_state(RECORDER_NODE, PATIENCE_S)
     yield made
