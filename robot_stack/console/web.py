@@ -41,7 +41,7 @@ from robot_stack.console.state import facts, state
 from robot_stack.errors import RobotStackError
 from robot_stack.kinematics import Kinematics
 
-FILES = {"/": "console.html"} | {f"/{name}": name for name in ("console.css", "console.js", "drawing.js")}
+FILES = {"/": "console.html"} | {f"/{name}": name for name in ("console.css", "console.js", "camera.js", "plot.js")}
 KINDS = {"html": "text/html; charset=utf-8", "css": "text/css", "js": "text/javascript"}
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "

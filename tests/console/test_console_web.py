@@ -96,7 +96,7 @@ def test_a_name_that_was_bound_to_us_by_somebody_else_reaches_nothing(console: C
 
 
 def test_the_page_is_ours_alone_may_not_be_framed_and_loads_nothing_from_elsewhere(console: Console) -> None:
-    for path in ("/", "/console.css", "/console.js", "/drawing.js"):
+    for path in ("/", "/console.css", "/console.js", "/camera.js", "/plot.js"):
         answer = get(console, path)
         text = answer.read().decode()
         assert answer.status == 200 and "default-src 'none'" in answer.headers["Content-Security-Policy"]

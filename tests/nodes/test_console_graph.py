@@ -66,16 +66,18 @@ def test_the_page_shows_the_robot_and_stops_it_by_keyboard_whoever_else_is_stuck
     page.value("document.querySelector('[data-do=arm]').focus()")
     page.press("Enter")
     mode(page, "policy")
-    policy = psutil.Process(graph.processes.pid("policy_node"))
-    policy.suspend()
-    page.value("createImageBitmap = () => new Promise(() => {})")
+    stuck = [psutil.Process(graph.processes.pid(name)) for name in ("policy_node", "camera_node_scene", "camera_node_wrist")]
+    for process in stuck:
+        process.suspend()
+    page.value("cameras.forEach((camera) => camera.terminate())")
     before_ns = time.monotonic_ns()
     try:
         page.press(" ")
         stopped = graph.wait_for(lambda step: step.verdict.mode is Mode.STOP, PATIENCE_S, "STOP", before_ns)
         page.wait("$('stop').dataset.state === 'acked'", PATIENCE_S)
     finally:
-        policy.resume()
+        for process in stuck:
+            process.resume()
     mode(page, "stop")
     assert page.value("[...document.querySelectorAll('#events li')].some((line) => line.textContent.includes('operator'))")
     assert Reason.OPERATOR in stopped.mode_cause

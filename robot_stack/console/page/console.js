@@ -21,14 +21,20 @@ function banner(of, text) {
   $("banner").textContent = all;
 }
 
-// A connection that comes back by itself. `hear` gets the event, `opened` and `closed` are told.
-function connect(name, path, { hear, opened = () => {}, closed = () => {} }) {
+const urlOf = (path) => `ws://${location.host}${path}?token=${encodeURIComponent(token)}`;
+function lamp(name) {
   const light = document.createElement("li");
   light.textContent = name;
   $("links").append(light);
+  return light;
+}
+
+// A connection that comes back by itself. `hear` gets the event, `opened` and `closed` are told.
+function connect(name, path, { hear, opened = () => {}, closed = () => {} }) {
+  const light = lamp(name);
   let socket, wait = 250, everOpen = false;
   const open = () => {
-    socket = new WebSocket(`ws://${location.host}${path}?token=${encodeURIComponent(token)}`);
+    socket = new WebSocket(urlOf(path));
     socket.binaryType = "arraybuffer";
     socket.onopen = () => { wait = 250; everOpen = true; light.dataset.up = true; banner("link", ""); opened(); };
     socket.onmessage = hear;
@@ -142,7 +148,7 @@ $("instruct").addEventListener("submit", (event) => {
 
 // ---- state
 
-let facts = null, heardAt = 0, shownMode = "unknown", stopShown = false;
+let facts = null, plot = null, heardAt = 0, stopShown = false;
 const stateLink = connect("state", "/state", {
   opened: () => stateLink.send("next"),
   hear: ({ data }) => {
@@ -161,14 +167,47 @@ function meet(known) {
   $("task").textContent = facts.instruction;
   $("instruction").value = facts.instruction;
   for (const camera of facts.cameras) watch(camera);
+  plot = worker("plot.js", $("plot"), { joints: facts.joints });
+}
+
+// What is drawn is drawn by threads of their own: the keyboard waits for none of it.
+function worker(file, canvas, given) {
+  const there = new Worker(file), offscreen = canvas.transferControlToOffscreen();
+  there.postMessage({ canvas: offscreen, ...given }, [offscreen]);
+  const size = () => ({ width: canvas.clientWidth, height: canvas.clientHeight, scale: window.devicePixelRatio || 1 });
+  new ResizeObserver(() => there.postMessage({ size: size() })).observe(canvas);
+  return there;
+}
+
+const cameras = [];
+function watch({ name, width, height }) {
+  const figure = document.createElement("figure"), canvas = document.createElement("canvas"), caption = document.createElement("figcaption");
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `camera ${name} with the path of the tool`);
+  figure.dataset.shown = 0;
+  figure.append(canvas, caption);
+  $("cameras").append(figure);
+  const light = lamp(name), camera = worker("camera.js", canvas, { url: urlOf(`/camera/${encodeURIComponent(name)}`), ratio: width / height });
+  let at = 0;
+  camera.onmessage = ({ data }) => {
+    if (data.up !== undefined) light.dataset.up = data.up;
+    if (data.shown) { figure.dataset.shown = data.shown; at = performance.now(); }
+  };
+  cameras.push(camera);
+  setInterval(() => {
+    const silent = performance.now() - at > STALE_MS;
+    figure.dataset.old = silent;
+    caption.textContent = silent ? `${name}: no picture${at ? ` for ${((performance.now() - at) / 1000).toFixed(0)} s` : " yet"}` : name;
+  }, 300);
 }
 
 const number = (value, digits = 3) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 
 function show(state) {
   const silent = state.mode === null || state.ages.verdict > facts.oldest.verdict;
-  shownMode = silent ? "unknown" : state.mode;
-  $("mode-box").dataset.mode = shownMode;
+  const mode = silent ? "unknown" : state.mode;
+  if ($("mode-box").dataset.mode !== mode) for (const camera of cameras) camera.postMessage({ armed: mode === "policy" || mode === "teleop" });
+  $("mode-box").dataset.mode = mode;
   $("mode").textContent = silent ? "no verdict" : state.mode;
   $("mode-why").textContent = silent
     ? (state.mode === null ? "arm_node has said nothing yet" : `arm_node is silent; last: ${state.mode}, ${state.why}`)
@@ -181,8 +220,7 @@ function show(state) {
   events(state.events);
   health(state.health);
   recording(state.recording);
-  remember(state);
-  plot(state);
+  plot.postMessage({ state: { q: state.q, command: state.command, ahead: state.ahead } });
 }
 
 function tiles(state) {
@@ -230,29 +268,36 @@ function ages(known) {
   }
 }
 
-const ago = (s) => (s < 100 ? `${s.toFixed(s < 10 ? 1 : 0)} s` : `${(s / 60).toFixed(0)} min`);
-function events(list) {
-  $("events").replaceChildren(...list.slice(0, 20).map((event) => {
-    const line = document.createElement("li"), parts = ["time", "b", "span"].map((tag) => document.createElement(tag));
-    parts[0].textContent = ago(event.ago_s);
-    parts[1].textContent = event.what === "mode" ? event.mode : event.what;
-    parts[2].textContent = event.what === "mode" ? event.text || "first seen" : `${event.text}${event.ticks > 1 ? ` (${ago(event.for_s)}, ${event.ticks} ticks)` : ""}`;
-    line.dataset.what = event.what;
-    line.dataset.bad = event.bad;
-    line.append(...parts);
-    return line;
-  }));
+const listed = {};
+function list(id, items, line) { // leaves the page alone while nothing changed
+  const now = JSON.stringify(items);
+  if (listed[id] !== now) $(id).replaceChildren(...items.map(line));
+  listed[id] = now;
 }
 
-function health(list) {
-  $("unwell").textContent = list === null ? "nothing heard on /diagnostics" : list.length ? `${list.length} not well` : "all well";
+const ago = (s) => (s < 100 ? `${s.toFixed(0)} s` : `${(s / 60).toFixed(0)} min`);
+function events(told) {
+  const shown = told.slice(0, 20).map(({ what, mode, text, bad, ago_s, for_s, ticks }) => {
+    const change = what === "mode", long = ticks > 1 ? ` (${ago(for_s)}, ${ticks} ticks)` : "";
+    return { what, bad, parts: [["time", ago(ago_s)], ["b", change ? mode : what], ["span", change ? text || "first seen" : text + long]] };
+  });
+  list("events", shown, ({ what, bad, parts }) => {
+    const line = document.createElement("li");
+    Object.assign(line.dataset, { what, bad });
+    for (const [tag, text] of parts) line.appendChild(document.createElement(tag)).textContent = text;
+    return line;
+  });
+}
+
+function health(told) {
+  $("unwell").textContent = told === null ? "nothing heard on /diagnostics" : told.length ? `${told.length} not well` : "all well";
   const order = { error: 0, stale: 1, warn: 2 };
-  $("health").replaceChildren(...(list ?? []).sort((a, b) => order[a.level] - order[b.level]).slice(0, 6).map(({ name, level, said }) => {
+  list("health", (told ?? []).sort((a, b) => order[a.level] - order[b.level]).slice(0, 6), ({ name, level, said }) => {
     const line = document.createElement("li");
     line.dataset.level = level;
     line.textContent = `${name}: ${said}`;
     return line;
-  }));
+  });
 }
 
 function recording(now) {
