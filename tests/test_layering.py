@@ -12,9 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("policies", "safety", "drivers")
 CORE = {"types", "interfaces", "errors", "clock", "observe", "chunks", "control", "kinematics", "robot"}
 CORE |= {"device", "camera_device"}
-FOR_PARTS = {f"robot_stack.{name}" for name in CORE} | {
-    f"robot_stack.{name}" for name in ("config.schema", "config.teleop", "config.plain", "config.robot_file", "data", "size_limits")
-}
+ALSO = ("config.schema", "config.teleop", "config.plain", "config.robot_file", "data", "size_limits")
+FOR_PARTS = {f"robot_stack.{name}" for name in (*CORE, *ALSO)}
 ROS_MESSAGES = {f"{name}_msgs" for name in "sensor std trajectory diagnostic geometry lifecycle action rosgraph".split()}
 ROS = ROS_MESSAGES | {"rclpy", "launch", "launch_ros", "ament_index_python", "std_srvs", "builtin_interfaces", "rcl_interfaces"}
 ROS_DEVICES = {"drivers/joy.py", "drivers/ros2_control.py", "drivers/ros_image.py"}
@@ -22,7 +21,8 @@ TORCH = {"torch", "onnx", "onnxscript"}
 TORCH_FILES = {
     "policies/augment.py", "policies/bc.py", "policies/checkpoint.py", "policies/chunk_policy.py", "policies/denoiser.py",
     "policies/diffusion.py", "policies/encoder.py", "policies/export.py", "policies/features.py", "policies/flow.py",
-    "policies/flow_one_step.py", "policies/frames.py", "policies/parity.py", "policies/pose_regressor.py",
+    "policies/flow_one_step.py",
+    "policies/inpaint.py", "policies/frames.py", "policies/parity.py", "policies/pose_regressor.py",
     "policies/sensitivity.py", "policies/train.py", "policies/transformer.py", "policies/unet.py", "policies/vla.py",
     "safety/dynamics_model.py", "safety/neural_tube.py", "safety/taco.py", "safety/vocbf.py", "safety/monitor_training.py",
     "robot_stack/learn.py", "robot_stack/relabel/inverse_dynamics.py",
