@@ -17,6 +17,7 @@ from robot_stack.discovery import environment
 from robot_stack.errors import ConfigError, RobotStackError
 from robot_stack.graph import Process
 from robot_stack.processes import ProcessGroup
+from robot_stack.secure.use import secured_environment
 
 SETTINGS, ADDRESS = "console.yaml", "address"
 NAME = "console"
@@ -51,6 +52,7 @@ def console(folder: Path, command: ConsoleCommand) -> Iterator[tuple[str, Proces
         private = Path(name)  # nobody else may look into it: the address holds the token
         plain.write(replace(command, graph=str((folder / RUN_FILE).resolve())), private / SETTINGS)
         added = environment(os.environ, private, run.settings.domain, run.settings.network)
+        added |= secured_environment(str(Path(run.settings.keystore).resolve())) if run.settings.keystore else {}
         processes = ProcessGroup({**os.environ, **added}, private)
         processes.start(Process(NAME, "robot_stack.nodes.console_node", arguments=(name,), nice=NICE))
         try:

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from robot_stack.clock import seconds
+from robot_stack.control import TELEOP_SOURCE
 from robot_stack.data.wire import ChoiceNote
 from robot_stack.diagnostics import Reading
 from robot_stack.types import (
+    ARMED,
     ActionChunk,
     Array,
     CameraFrame,
@@ -76,7 +78,7 @@ class View:
     joints: tuple[JointState, ...] = ()
     score: FailureScore | None = None
     hazards: Hazards | None = None
-    chunk: ActionChunk | None = None
+    chunks: Mapping[str, ActionChunk] = field(default_factory=dict)
     note: ChoiceNote | None = None
     frames: Mapping[str, CameraFrame] = field(default_factory=dict)
     readings: Mapping[str, Reading] = field(default_factory=dict)
@@ -98,9 +100,17 @@ class View:
             events=_noted(self.events, step, changed),
         )
 
+    @property
+    def chunk(self) -> ActionChunk | None:
+        """The newest chunk of whoever has the arm; while nobody has it, of the policy, or of the human where there is none."""
+        human, policy = self.chunks.get(TELEOP_SOURCE), self.chunks.get("")
+        if self.step is not None and self.step.verdict.mode in ARMED:
+            return human if self.step.verdict.mode is Mode.TELEOP else policy
+        return policy or human
+
     def with_chunk(self, chunk: ActionChunk) -> "View":
         """After a chunk was published, by a policy or by a human."""
-        return replace(self, chunk=chunk)
+        return replace(self, chunks={**self.chunks, TELEOP_SOURCE if chunk.source == TELEOP_SOURCE else "": chunk})
 
     def with_note(self, note: ChoiceNote) -> "View":
         """After the policy said how it chose."""

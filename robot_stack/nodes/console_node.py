@@ -50,9 +50,10 @@ from robot_stack.nodes.operator import Operator
 from robot_stack.nodes.qos import newest
 from robot_stack.nodes.sayer import Sayer
 from robot_stack.seal import KEYS, read_keys
+from robot_stack.secure.enclaves import CONSOLE
+from robot_stack.secure.use import own_arguments
 from robot_stack.types import Request
 
-NAME = "console"
 STOP_TRIES, STOP_S = 3, 0.4
 """DDS may lose an answer, and to ask for STOP again does no harm: so often, with so much time each."""
 ANSWER_S, LOOK_S = 3.0, 1.0
@@ -70,9 +71,16 @@ class GraphSource:
         services = [f"/{ARM_NODE}/{request.value}" for request in Request]
         self._operator.expect(*services, *(f"/{RECORDER_NODE}/{name}" for name in (*RECORDER.values(), "status")))
         self._context = rclpy.context.Context()
-        domain = run.settings.domain
-        rclpy.init(context=self._context, domain_id=domain, args=[], signal_handler_options=SignalHandlerOptions.NO)
-        self._node = Node(NAME, context=self._context, use_global_arguments=False, start_parameter_services=False)
+        space = run.settings.namespace
+        rclpy.init(
+            context=self._context,
+            domain_id=run.settings.domain,
+            args=own_arguments(os.environ, within(space, CONSOLE)),
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+        self._node = Node(
+            CONSOLE, context=self._context, use_global_arguments=False, start_parameter_services=False, namespace=space
+        )
         self._sayer = Sayer(self._node.get_logger())
         self._listen()
         self._executor = EventsExecutor(context=self._context)
@@ -200,7 +208,7 @@ def main(arguments: list[str]) -> int:
         console.close()
         source.close()
     except RobotStackError as error:
-        print(f"{NAME}: {error}", file=sys.stderr)
+        print(f"{CONSOLE}: {error}", file=sys.stderr)
         return 2
     return 0
 

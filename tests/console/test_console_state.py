@@ -10,9 +10,11 @@ import pytest
 from robot_stack.build import Run
 from robot_stack.console.state import facts, state
 from robot_stack.console.view import KEPT_EVENTS, Recording, View
+from robot_stack.control import TELEOP_SOURCE
 from robot_stack.data.log import read_log
 from robot_stack.diagnostics import Level, Reading
 from robot_stack.types import (
+    ActionChunk,
     Decision,
     FailureScore,
     JointCommand,
@@ -121,6 +123,16 @@ def test_a_change_of_mode_is_told_with_its_cause_and_begins_the_time_in_it() -> 
 def test_events_do_not_pile_up() -> None:
     view = seen(*(step(tick, (Mode.POLICY, Mode.FALLBACK)[tick % 2]) for tick in range(200)))
     assert len(view.events) == KEPT_EVENTS
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"), [(Mode.POLICY, "policy"), (Mode.TELEOP, TELEOP_SOURCE), (Mode.STOP, "policy"), (Mode.DISARMED, "policy")]
+)
+def test_the_chunk_shown_is_of_whoever_has_the_arm(mode: Mode, shown: str) -> None:
+    view = seen(step(1, mode))
+    for source in ("policy", TELEOP_SOURCE):
+        view = view.with_chunk(ActionChunk(0, 0, TICK_NS, np.zeros((2, 7)), source))
+    assert view.chunk is not None and view.chunk.source == shown
 
 
 def test_the_joints_of_a_picture_are_those_measured_when_it_was_taken() -> None:
