@@ -4,12 +4,15 @@ Samples: frames (rows) of each labeller a second of processor time, in one proce
 with two cameras, read and hashed anew by every run.
 
 `mixed`: demonstrations half of which take the wrong cube. Plain behaviour cloning, and the same with each episode weighted by
-whether the last picture shows the right cube on the goal (`relabel rewards weights`): nobody told which half is which. `helped`:
-a policy cloned from a few demonstrations, one round in which a scripted expert takes over where it goes wrong (`helped.py`), and
-policies trained on all of it: plain, by Sirius, by IWR, and by RLIF's reward (weights from what each step earns from there on;
-RLIF itself runs RL on it). Success over EVALUATIONS paired seeds from each of SEEDS trainings, Wilson 95 % intervals; small
-networks, few steps: the rows compare. Everything is kept in `runs/bench/relabel` and goes on where it stopped. Arguments:
-nothing, or some of `speed`, `mixed`, `helped`.
+whether the last picture shows the right cube on the goal (`relabel rewards weights`): nobody told which half is which.
+
+`helped`: the same demonstrations and one round of the plain policy, in which a scripted expert takes over where it goes wrong
+(`helped.py`); policies trained on all of it: plain, by Sirius, by IWR, and by RLIF's reward (weights from what each step earns
+from there on; RLIF itself runs RL on it).
+
+Success, and how often the hand came nearer to the right cube than to the wrong one, over EVALUATIONS paired seeds from each of
+SEEDS trainings, Wilson 95 % intervals; networks are small and trained for few steps: compare the rows. Everything is kept in
+`runs/bench/relabel` and goes on where it stopped. Arguments: nothing, or some of `speed`, `mixed`, `helped`.
 """
 
 import json
@@ -41,7 +44,7 @@ from robot_stack.replay.lockstep import Rates
 from robot_stack.replay.protections import difference, wilson
 
 ROOT = Path("runs/bench/relabel")
-MIXED, FEW, ROUND, EVALUATIONS, SEEDS, RATE_HZ = 40, 12, 20, 20, (0,), 10.0
+MIXED, ROUND, EVALUATIONS, SEEDS, RATE_HZ = 40, 20, 20, (0,), 10.0
 TIMED_EPISODES = 10
 TIMED = ("interventions", "rewards", "margins", "weights", "hindsight", "preferences")
 POLICY = ["policy=flow_sim", "train=sim", "policy.image_height=48", "policy.image_width=48", "policy.width=128"]
@@ -62,7 +65,7 @@ def main(arguments: Sequence[str]) -> Result:
         labelled(mixed, "rewards", "weights")
         extra["mixed"] = table("mixed", mixed)
     if "helped" in asked:
-        extra["helped"] = table("helped", helped_set())
+        extra["helped"] = table("helped", helped_set(mixed))
     return Result("relabel", "frames / processor s", list(speeds.values()) or [float("inf")], extra=extra)
 
 
@@ -97,14 +100,10 @@ def labelled(root: Path, *names: str, settings: Sequence[str] = ()) -> list[Run]
 
 
 def speed(root: Path, name: str) -> float:
-    """Rows a second of processor time of the labeller, on links to some of the logs."""
+    """Rows a second of processor time of the labeller, on some of the logs."""
     copy = ROOT / "timed"
     shutil.rmtree(copy, ignore_errors=True)
-    copy.mkdir(parents=True)
-    for log in sorted(root.glob("episode_*"))[:TIMED_EPISODES]:
-        (copy / log.name).mkdir()
-        for file in log.iterdir():
-            os.link(file, copy / log.name / file.name)
+    linked(root, copy, TIMED_EPISODES)
     if name in ("weights", "preferences"):
         labelled(copy, "rewards")
     begin = time.process_time()
@@ -114,12 +113,19 @@ def speed(root: Path, name: str) -> float:
     return run.rows / spent
 
 
-def helped_set() -> Path:
-    """A few demonstrations and one round of helped episodes of the policy cloned from them, labelled."""
-    few = demonstrations(ROOT / "few", FEW, clumsy_share=0.0)
-    first = bundle("few", few, "", 0)
-    folder = ROOT / "helped"
-    shutil.copytree(few, folder, dirs_exist_ok=True)
+def linked(root: Path, copy: Path, count: int) -> None:
+    """The first `count` logs of `root`, without labels, in `copy`: links."""
+    for log in sorted(root.glob("episode_*"))[:count]:
+        (copy / log.name).mkdir(parents=True, exist_ok=True)
+        for file in log.iterdir():
+            (copy / log.name / file.name).unlink(missing_ok=True)
+            os.link(file, copy / log.name / file.name)
+
+
+def helped_set(mixed: Path) -> Path:
+    """The mixed demonstrations and one round of helped episodes of the policy cloned from them, labelled."""
+    first, folder = bundle("mixed", mixed, "", SEEDS[0]), ROOT / "helped"
+    linked(mixed, folder, MIXED)
     for seed in range(ROUND):
         log = folder / f"round_{seed:04d}"
         whole(log, lambda path, s=seed: help_out(setup(), first, 2_000 + s, path))  # type: ignore[misc]

@@ -14,10 +14,11 @@ from robot_stack.data.catalogue import Catalogue
 from robot_stack.data.edits import read_edits
 from robot_stack.data.labels import about_of
 from robot_stack.errors import DataError
+from robot_stack.learn import load_episodes
 from robot_stack.relabel import weights
 from robot_stack.relabel.labeller import Labeller
 from robot_stack.relabel.runs import Job, relabel
-from tests.data.made_up import recording
+from tests.data.made_up import picture, recording
 from tests.relabel.written import HELPED, write_set, write_turns
 
 
@@ -201,6 +202,14 @@ def test_other_formats_are_labelled_the_same_way_and_labels_survive_a_conversion
     main(["data", "subsample", str(out), "all=true", "stride=2"])
     found = episode(out, names[1])
     assert np.array_equal(found.columns["twice"].reshape(-1), 2 * found.columns["speed"].reshape(-1))
+
+
+def test_training_reads_labels_and_a_logs_pictures_stay_as_large_as_the_robots(tmp_path):
+    logs = tmp_path / "logs"
+    write_turns(logs / "a", HELPED, rgb=picture(0))
+    do(logs, SPEED)
+    (found,) = load_episodes(logs, 20.0, (24, 24))
+    assert found.columns["speed"].shape == (len(found),) and found.images["scene"].shape[1:3] == (48, 64)
 
 
 @pytest.mark.slow
