@@ -94,7 +94,9 @@ class CameraFaults:
             self._late.popleft()
         if self.latency_s == 0.0:
             self._late.clear()
-        self.last = self._late[0] if self._late else frame
+            self.last = frame
+        elif self.last is None or self._late[0].t_ns <= due_ns:
+            self.last = self._late[0]
         return self.last
 
 

@@ -104,8 +104,8 @@ class Plant:
             self._await_active(each)
 
     def lie(self, words: str) -> tuple[int, int]:
-        """Let fault_node, started at the first use, send "KIND SECONDS"; when the first chunk went out (ns), and how many."""
-        told = self._liar = self._liar or self._start_liar()
+        """Let fault_node send "KIND SECONDS"; when the first chunk went out (ns), and how many."""
+        told = self.liar()
         assert told.stdin is not None and told.stdout is not None
         print(words, file=told.stdin, flush=True)
         answer = told.stdout.readline().split()
@@ -128,13 +128,16 @@ class Plant:
             self._liar.wait()
             self._liar = None
 
-    def _start_liar(self) -> "subprocess.Popen[str]":
+    def liar(self) -> "subprocess.Popen[str]":
+        """fault_node, started at the first use."""
+        if self._liar is not None:
+            return self._liar
         command = node(FAULT_NODE, "fault_node", str(self.folder / RUN_FILE)).command(sys.executable)
         with (self.folder / f"{FAULT_NODE}.log").open("wb") as log:
             pipe = subprocess.PIPE
-            liar = subprocess.Popen(command, env=dict(self.environment), text=True, stdin=pipe, stdout=pipe, stderr=log)
+            self._liar = subprocess.Popen(command, env=dict(self.environment), text=True, stdin=pipe, stdout=pipe, stderr=log)
         self._await_active(FAULT_NODE)
-        return liar
+        return self._liar
 
     def _await_world(self) -> None:
         self.director.close()

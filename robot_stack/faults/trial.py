@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -12,7 +13,7 @@ from robot_stack.data.wire_step import sentence
 from robot_stack.errors import RobotStackError
 from robot_stack.faults.inject import Injected, injected
 from robot_stack.faults.plant import ATTEMPTS, MOVES, Plant, moves
-from robot_stack.faults.table import STOP_S, Expect, FaultCase
+from robot_stack.faults.table import STOP_S, Expect, FaultCase, Means
 from robot_stack.types import Mode, Step
 
 PATIENCE_S = 5.0
@@ -24,6 +25,8 @@ QUIET_S = 0.15
 """An arm that has not moved for this long rests."""
 HEARD_S = 1.0
 """The ticks of this long before a fault are looked for in the log."""
+UNREAD_S = 0.5
+"""A chunk no tick has taken after so long was replaced by a newer one."""
 _POLL_S = 0.002
 
 
@@ -46,6 +49,8 @@ class Outcome:
 
 def trial(plant: Plant, case: FaultCase) -> Outcome:
     """Let the policy move the arm, inject `case`, watch, mend. Raises RobotStackError when the arm cannot be made to move."""
+    if case.means in (Means.CHUNK, Means.FLOOD):
+        plant.liar()
     ticks = _playing(plant)
     with injected(plant, case) as broken:
         try:
@@ -90,8 +95,13 @@ def _shows(plant: Plant, before: list[Step], step: Step) -> bool:
 
 
 def _until_refused(plant: Plant, case: FaultCase, broken: Injected) -> _Found:
-    step = plant.operator.wait_for(lambda s: is_safe(case, s), PATIENCE_S, case.expected, broken.t_ns)
-    return seconds(step.t_ns - broken.t_ns), step.verdict.mode is Mode.POLICY, step.verdict.mode, _about(case, step)
+    """A chunk that a newer one replaced in arm_node before a tick took it is sent again."""
+    for tries in range(ATTEMPTS):
+        sent_ns = plant.lie(case.word)[0] if tries else broken.t_ns
+        with suppress(RobotStackError):
+            step = plant.operator.wait_for(lambda s: is_safe(case, s), UNREAD_S, case.expected, sent_ns)
+            return seconds(step.t_ns - sent_ns), step.verdict.mode is Mode.POLICY, step.verdict.mode, _about(case, step)
+    raise RobotStackError(f"{case.name}: sent {ATTEMPTS} times, and no tick has refused it; {sentence(plant.step())}")
 
 
 def _until_at_rest(plant: Plant, case: FaultCase, broken: Injected) -> _Found:

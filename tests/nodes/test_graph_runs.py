@@ -4,7 +4,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,6 @@ from robot_stack.verify import replay
 
 PATIENCE_S = 60.0
 SECOND_NS = 1_000_000_000
-PUBLISHER = Path(__file__).resolve().parents[1] / "faults" / "chunk_publisher.py"
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +41,6 @@ def armed(graph: Graph) -> Graph:
     graph.director.reset(0, "nominal")
     graph.arm(timeout_s=PATIENCE_S)
     return graph
-
-
-@contextmanager
-def wrong_policy(graph: Graph, kind: str) -> Iterator[None]:
-    """A second policy that publishes bad chunks for as long as the block runs."""
-    command = [sys.executable, str(PUBLISHER), str(graph.directory / "run.yaml"), kind]
-    process = subprocess.Popen(command, env={**graph.processes.environment, "PYTHONPATH": str(PUBLISHER.parents[2])})
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 def moved(start: Step, by: float) -> Callable[[Step], bool]:
@@ -130,24 +116,6 @@ def test_a_second_arm_node_on_the_same_arm_refuses(graph: Graph) -> None:
     ended = subprocess.run(command, env=graph.processes.environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert ended.returncode == 1
     assert f"process {graph.processes.pid(ARM_NODE)} has it" in ended.stderr
-
-
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        ("nan", Reason.CHUNK_NOT_FINITE),
-        ("order", Reason.CHUNK_JOINTS),
-        ("short", Reason.CHUNK_JOINTS),
-        ("stale", Reason.CHUNK_STALE),
-    ],
-)
-def test_a_bad_chunk_is_refused_with_its_reason_and_the_good_ones_go_on(armed: Graph, kind: str, reason: Reason) -> None:
-    def played_on(step: Step) -> bool:
-        return step.verdict.mode is Mode.POLICY and any(v.reason is reason for v in step.verdict.violations)
-
-    with wrong_policy(armed, kind):
-        refused = armed.wait_for(played_on, PATIENCE_S, reason.value)
-    assert np.isfinite(refused.verdict.command.q).all()
 
 
 def test_stale_joints_stop_the_arm(armed: Graph) -> None:
