@@ -5,7 +5,7 @@
 x are joints, speeds and what is commanded beyond the measured, standardised; Omega, b random (Rahimi and Recht 2007). Each model
 of the ensemble is a ridge-penalised logistic regression on its own bootstrap of the answers ("equal" counts 1/2); the next pair
 asked is the one of `candidates` random ones whose P the models disagree on most (Christiano et al. 2017). A step's reward is the
-models' mean of w . phi(x_t), scaled to mean 0 and deviation 1 over the dataset. Answers of people and of models are kept beside
+models' mean of w . phi(x_t), scaled so that clips have mean 0 and deviation 1. Answers of people and of models are kept beside
 the labels, and not asked for again.
 """
 
@@ -137,7 +137,7 @@ class _Interview:
             self.value.append(VALUE[answer])
 
     def ask(self, rater: Rater) -> None:
-        """One more pair: the one the models disagree on most."""
+        """One more pair: of some random ones that the models disagree on most."""
         left, right = self._next()
         answer = rater.rate(self._scene(left), self._scene(right))
         self._keep(left, right, answer)
