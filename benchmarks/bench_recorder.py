@@ -28,6 +28,7 @@ from robot_stack.domain import lease_domain
 from robot_stack.graph import RECORDER_NODE, node
 from robot_stack.nodes.operator import Operator
 from robot_stack.processes import ProcessGroup
+from robot_stack.seal import KEYS, read_keys
 
 SECONDS, LOSSLESS_S, SETTLING_S, PATIENCE_S = 60.0, 30.0, 2.0, 60.0
 FEED = Path(__file__).resolve().parent / "recorder_feed.py"
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str]) -> list[Result]:
 def measured(name: str, codec: str, seconds: float) -> Result:
     """One recording of `seconds` with `codec`, whose log is deleted when it has been looked at."""
     with tempfile.TemporaryDirectory() as folder, recorder(Path(folder), codec) as (operator, process, env):
+        operator.expect(*(f"/{RECORDER_NODE}/{verb}" for verb in ("start", "stop", "status")))
         with feed(Path(folder) / "sent.npz", env):
             time.sleep(SETTLING_S)
             log = Path(operator.start_log(Path(folder) / "log", timeout_s=PATIENCE_S))
@@ -63,7 +65,7 @@ def recorder(folder: Path, codec: str) -> Iterator[tuple[Operator, psutil.Proces
     env = {**environ, **added}
     processes = ProcessGroup(env, folder)
     processes.start(node(RECORDER_NODE, "recorder_node", str(folder / "run.yaml")))
-    operator = Operator(lease.domain)
+    operator = Operator(lease.domain, read_keys(folder / KEYS))
     try:
         operator.lifecycle_state(RECORDER_NODE, PATIENCE_S)
         yield operator, psutil.Process(processes.pid(RECORDER_NODE)), env

@@ -30,6 +30,9 @@ from robot_stack.types import Mode, Request
 ASK_S = 0.25
 """The recorder is asked how it stands this often."""
 
+VERBS = ("start", "stop", "discard", "status", "mark_success", "mark_failure")
+"""The services of recorder_node."""
+
 SILENT: dict[str, Any] = {"path": "", "seconds": 0.0, "mark": "", "messages": {}, "drops": {}, "free_bytes": -1}
 """The status of a recorder that does not answer."""
 
@@ -39,6 +42,7 @@ class GraphRig:
 
     def __init__(self, graph: Graph, command: RecordCommand, folder: Path) -> None:
         self._graph, self._command, self._folder = graph, command, folder
+        graph.operator.expect(*(f"/{RECORDER_NODE}/{verb}" for verb in VERBS))
         self._path, self._scenario = folder, ""
         self._began, self._asked, self._nearest = 0.0, 0.0, float("inf")
         self._status: dict[str, Any] = {}
@@ -178,9 +182,9 @@ def _folder(command: RecordCommand) -> Path | None:
     if not command.out:
         return None
     folder = Path(command.out).resolve()
-    has = next_number(folder)
-    if has and not command.resume:
-        raise ConfigError(f"out: found {has} episodes in {folder}, allowed a new folder, or resume=true to add to them")
+    if not command.resume and (following := next_number(folder)):
+        found = f"episodes up to number {following - 1}"
+        raise ConfigError(f"out: found {found} in {folder}, allowed a new folder, or resume=true to add to them")
     require_same(folder, robot_key(command.robot), load_robot(command.robot).joint_names, command.task.instruction)
     return folder
 

@@ -16,6 +16,7 @@ from robot_stack.data.picture_stream import (
     fingerprint_of,
     require_encoder,
 )
+from robot_stack.data.repair import repair
 from robot_stack.data.rosbags_messages import deserialize_cdr, make, serialize_cdr
 from robot_stack.data.wire import IMAGE, frame_value, to_message
 from robot_stack.errors import ConfigError, DataError
@@ -104,6 +105,17 @@ def test_an_encoder_that_is_not_there_is_said_before_anything_runs() -> None:
     require_encoder("libx264")
     with pytest.raises(ConfigError, match=r"collect\.encoder: found 'h26x'"):
         require_encoder("h26x")
+
+
+def test_a_cut_log_of_a_stream_is_read_up_to_there_and_repaired(tmp_path: Path) -> None:
+    with LogWriter(tmp_path / "log", LogMetadata("sim_arm", ())) as log:
+        for i, data in enumerate(encoded(4)):
+            log.write("/scene/image", 1000 * i, data, STREAMED)
+    file = next((tmp_path / "log").glob("*.mcap"))
+    file.write_bytes(file.read_bytes()[:-200])
+    assert repair(tmp_path / "log", tmp_path / "whole").messages == {"/scene/image": 4}
+    for folder in ("log", "whole"):
+        assert [value.t_ns for _, _, value in read_log(tmp_path / folder).iterate()] == [0, 1000, 2000, 3000]
 
 
 def test_a_log_of_a_stream_is_read_as_pictures_among_its_other_messages(tmp_path: Path) -> None:
