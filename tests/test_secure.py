@@ -14,8 +14,11 @@ pytest.importorskip("cryptography", reason="keystores need it: pip install 'robo
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from robot_stack.bringup import prepare
 from robot_stack.cli import main
+from robot_stack.config.commands import RecordCommand
 from robot_stack.config.robot_file import load_robot
+from robot_stack.config.schema import RunSettings
 from robot_stack.data.log import LogMetadata, LogWriter
 from robot_stack.errors import ConfigError
 from robot_stack.graph import FALLBACK_COMMAND, POLICY_CHUNK, describe, topics
@@ -149,12 +152,13 @@ def test_a_secured_graph_starts_each_node_in_its_own_enclave() -> None:
     assert own_arguments({}, "/operator") == []
 
 
-def test_where_ros_has_no_dds_security_nothing_starts_and_it_is_said_why(keystore: Path) -> None:
+def test_where_ros_has_no_dds_security_nothing_starts_and_it_is_said_why(keystore: Path, tmp_path: Path) -> None:
     pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
     try:
-        require_security(keystore, {})
+        prepared = prepare(RecordCommand(run=RunSettings(keystore=str(keystore))), 7, tmp_path)
+        assert prepared.environment["ROS_SECURITY_STRATEGY"] == "Enforce"
     except ConfigError as error:
-        assert "security" in str(error) and "fails closed" in str(error)
+        assert "fails closed" in str(error) and not (tmp_path / "run.yaml").exists()
     with pytest.raises(ConfigError, match="has no enclave /left/operator"):
         require_security(keystore, {}, "left")
 

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("cryptography", reason="signatures need it: pip install 'robot_stack[secure]'")
 
-from policies.bundle import MANIFEST, Manifest, write_manifest
+from policies.bundle import MANIFEST, Manifest, load_bundle, write_manifest
 from robot_stack import build
 from robot_stack.bringup import prepare
 from robot_stack.cli import main
@@ -81,6 +81,14 @@ def test_a_manifest_or_signature_changed_in_one_bit_is_refused(folder: Path, key
     file.write_bytes({"not_base64": b"0123 ???", "empty": b""}.get(change, bytes(content)))
     with pytest.raises(PolicyError):
         verify(folder, [keys[1]])
+
+
+@pytest.mark.parametrize("name", ["../other/model.onnx", "/etc/hostname"])
+def test_a_manifest_that_names_files_outside_its_folder_is_refused(folder: Path, name: str) -> None:
+    manifest = load_bundle(folder).manifest
+    write_manifest(folder, replace(manifest, files={**manifest.files, name: "0" * 64}))
+    with pytest.raises(PolicyError, match=r"names inside the folder"):
+        load_bundle(folder)
 
 
 def test_a_key_is_private_to_its_user_and_never_overwritten(keys: tuple[Path, Path]) -> None:
