@@ -44,7 +44,10 @@ def require_security(keystore: Path, environment: Mapping[str, str], namespace: 
         raise ConfigError(f"run.keystore: {keystore} has no enclave {name}; next: robot-stack secure enclaves out={keystore}")
     command = [sys.executable, "-c", PROBE.format(name)]
     added = {**os.environ, **environment, **secured_environment(str(keystore))}
-    ended = subprocess.run(command, env=added, capture_output=True, text=True, timeout=PROBE_S)
+    try:
+        ended = subprocess.run(command, env=added, capture_output=True, text=True, timeout=PROBE_S)
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"run.keystore: a secured node did not come up within {PROBE_S:.0f} s; is the computer busy?") from None
     if ended.returncode or "secured" not in ended.stdout:
         why = _reason(ended.stderr)
         raise ConfigError(
