@@ -46,7 +46,7 @@ class Respawner:
         self._group, self._active, self._say, self._tell = group, active, say, tell
         now_ns = time.monotonic_ns()
         self._lives = [Life(process, started_ns=now_ns) for process in processes]
-        self._holding, self._ended = threading.Event(), threading.Event()
+        self._holding, self._ended, self._looking = threading.Event(), threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._run, name="respawn", daemon=True)
         self._told_ns = now_ns
         group.returning = frozenset(life.process.name for life in self._lives if life.process.respawn is not None)
@@ -56,8 +56,10 @@ class Respawner:
         self._thread.start()
 
     def hold(self) -> None:
-        """Start nothing again from now on: the graph is being stopped."""
+        """Start nothing again, and ask nobody, from now on: the graph is being stopped."""
         self._holding.set()
+        with self._looking:  # the look that was under way is over
+            pass
 
     def close(self) -> None:
         """End, when all processes have ended."""
@@ -84,13 +86,15 @@ class Respawner:
 
     def _run(self) -> None:
         while not self._ended.wait(LOOK_S):
-            if self._holding.is_set():
-                continue
-            now_ns = time.monotonic_ns()
-            self.look(now_ns)
-            if now_ns - self._told_ns > TELL_NS:
-                self._told_ns = now_ns
-                self._tell(self.readings())
+            with self._looking:
+                if not self._holding.is_set():
+                    self._look_and_tell(time.monotonic_ns())
+
+    def _look_and_tell(self, now_ns: int) -> None:
+        self.look(now_ns)
+        if now_ns - self._told_ns > TELL_NS:
+            self._told_ns = now_ns
+            self._tell(self.readings())
 
     def _start_again(self, life: Life, now_ns: int) -> None:
         if life.due_ns is None or now_ns < life.due_ns or self._holding.is_set():

@@ -80,7 +80,8 @@ class ArmJob:
         """Start the loop, DISARMED: it measures and publishes, nothing moves."""
         memory = lock_memory()
         own_the_collector()
-        stand_by(self._fifo)
+        if self._fifo:
+            stand_by(True)
         self._thread.start()
         self._active = True
         said = f"{self._thread.said}, {memory}{'' if self._loop.sends else ', in shadow: nothing is sent to the arm'}"
@@ -97,7 +98,8 @@ class ArmJob:
         self._thread.stop()
         if self._node.fault is not None:
             self._brake_after_fault()
-        stand_by(False)
+        if self._fifo:
+            stand_by(False)
         give_back_the_collector()
 
     def close(self) -> None:
