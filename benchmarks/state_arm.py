@@ -42,7 +42,7 @@ LIMIT_S = 9.0
 
 
 def state_of(q: Array, places: Array) -> Array:
-    """(n, 23) of joints (n, 7) and places (n, 6) of cube and disc: joints, places, and both seen from the tip."""
+    """(n, 20) of joints (n, 7) and places (n, 6) of cube and disc: joints, places, and both seen from the tip."""
     tip = KINEMATICS.positions(q)[:, -1]
     return np.hstack(
         [q, places[:, :3] - tip, places[:, 3:] - tip, tip, places[:, :3] - places[:, 3:], (places[:, 2:3] > 0.03) * 1.0]

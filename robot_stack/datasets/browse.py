@@ -78,13 +78,14 @@ def write_page(catalogue: Catalogue, settings: DataShowCommand) -> list[Fault]:
     return faults
 
 
-def write_cards(catalogue: Catalogue, cards: list[Card], faults: list[Fault], page: Path) -> None:
-    """Write `page` with `cards` of episodes, or of parts of them, in that order. Raises DataError when it cannot be written."""
+def write_cards(catalogue: Catalogue, cards: list[Card], faults: list[Fault], page: Path, what: str = "") -> None:
+    """Write `page` with `cards` of episodes, or of `what` else, in that order. Raises DataError when it cannot be written."""
     text = _template().render(
         title=catalogue.root.name,
         kind=catalogue.source.kind,
         totals=Totals.of(catalogue.entries()),
         shown=len(cards),
+        what=what,
         flagged=sum(1 for card in cards if card.flags),
         faults=faults,
         cards=cards,

@@ -29,7 +29,7 @@ def write_hard_cases(catalogue: Catalogue, settings: DataHardCommand) -> tuple[l
     found, bad = hard_cases(logs, settings.limit, HardCasesSettings(unfamiliar=settings.unfamiliar))
     faults = [Fault(name, why) for name, why in bad]
     if settings.out:
-        write_cards(catalogue, list(_cards(catalogue, found, settings.thumbnails)), faults, Path(settings.out))
+        write_cards(catalogue, list(_cards(catalogue, found, settings.thumbnails)), faults, Path(settings.out), "moments")
     return found, faults
 
 

@@ -156,10 +156,12 @@ class _Gathered:
 def gather(facts: Mapping[str, _Fact], settings: ActionsSettings, catalogue: Catalogue) -> _Gathered:
     """Learn, and label every episode. Raises DataError when they differ in their numbers, or none has actions."""
     names, found = list(facts), list(facts.values())
-    if len({fact.seen.shape[1] for fact in found} | set()) != 1:
-        raise DataError(
-            f"actions: episodes differ, they have {sorted({f.seen.shape[1] for f in found})} numbers a row, allowed one"
-        )
+    for what, widths in (
+        ("seen", {f.seen.shape[1] for f in found}),
+        ("actions", {f.action.shape[1] for f in found if f.action is not None}),
+    ):
+        if len(widths) > 1:
+            raise DataError(f"actions: found episodes with {sorted(widths)} numbers a row in their {what}, allowed one width")
     seen = [fact.seen for fact in found]
     states = picture_states(seen, settings.components) if settings.source == "pictures" else seen
     relative = any(f.relative for f in found) and all(f.relative or f.action is None for f in found)

@@ -6,14 +6,16 @@ Every armed tick of a log has a size for each kind of trouble, zero where there 
     filter       1 the filter limited the command, 2 it held the arm, 3 it stopped it
     alarm        score / threshold of the monitor's last opinion (1 where only a cause was named)
 
-A moment is a run of ticks with trouble of one kind. How bad it is, is how rare: ``-log10`` of the share of all armed ticks, of
-all logs, with trouble of that kind at least as large. So a stop, an alarm and a strange view can be put in one order.
+A tick on which nobody wished anything (just armed, say) is no intervention. A moment is a run of ticks with trouble of one kind;
+limited, held and stopped are three.
+How bad it is, is how rare: ``-log10`` of the share of all armed ticks, of all logs, with trouble of that kind at least as large.
+So a stop, an alarm and a strange view can be put in one order.
 
 Per row: `hard_count` (NaN: no selector), `hard_filter` 0..3, `hard_reason` (index into `types.Reason`, -1 none), `hard_alarm`
 0 or 1, `hard_rarity`; once: `hard_worst`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +88,7 @@ def signals_of(log: EpisodeLog) -> Signals:
         elif isinstance(value, Step) and value.verdict.mode is not Mode.DISARMED:
             if alarm:
                 causes[len(rows)] = cause
-            rows.append((value.t_ns, count, LEVELS[value.verdict.decision], _reason(value), alarm))
+            rows.append((value.t_ns, count, _level(value), _reason(value), alarm))
     t_ns, counts, levels, reasons, alarms = zip(*rows, strict=True) if rows else ((),) * 5
     return Signals(
         np.array(t_ns, dtype=np.int64),
@@ -105,10 +107,18 @@ def _alarm(score: FailureScore) -> tuple[float, str]:
     return (max(ratio, 1.0) if np.isfinite(ratio) else 1.0), score.cause or "score above threshold"
 
 
+def _level(step: Step) -> float:
+    """What the filter did, of LEVELS; holding an arm nobody wanted to move is nothing."""
+    verdict = step.verdict
+    idle = verdict.decision is Decision.HOLD and {v.reason for v in verdict.violations} <= {Reason.NO_COMMAND}
+    return 0.0 if idle else LEVELS[verdict.decision]
+
+
 def _reason(step: Step) -> int:
-    """Why the mode changed, or else the violation furthest beyond its bound, where something was done about it."""
-    if step.mode_cause:
-        return REASONS.index(step.mode_cause[0])
+    """Why the mode changed (if no operator asked), or the violation furthest beyond its bound, where something was done."""
+    causes = [reason for reason in step.mode_cause if reason is not Reason.OPERATOR]
+    if causes:
+        return REASONS.index(causes[0])
     if step.verdict.decision is Decision.PASS or not step.verdict.violations:
         return -1
     return REASONS.index(max(step.verdict.violations, key=lambda violation: violation.amount).reason)
@@ -139,8 +149,7 @@ def _rarity(size: Array, every: Array) -> Array:
 def moments(episode: str, folder: Path, found: Signals, rarity: Mapping[str, Array], gap_s: float) -> list[Moment]:
     """The moments of one log, in time; ticks with trouble less than `gap_s` apart belong together."""
     made = []
-    for kind in KINDS:
-        rows = np.flatnonzero(rarity[kind] > 0)
+    for kind, rows in _troubled(found, rarity):
         for part in np.split(rows, np.flatnonzero(np.diff(found.t_ns[rows]) > gap_s * NS_PER_S) + 1):
             if part.size:
                 begin, end = ((found.t_ns[i] - found.t_ns[0]) / NS_PER_S for i in (part[0], part[-1]))
@@ -151,6 +160,14 @@ def moments(episode: str, folder: Path, found: Signals, rarity: Mapping[str, Arr
                     )
                 )
     return sorted(made, key=lambda moment: moment.begin_s)
+
+
+def _troubled(found: Signals, rarity: Mapping[str, Array]) -> Iterator[tuple[str, NDArray[np.intp]]]:
+    """The ticks of each kind of trouble, those of the filter by what it did."""
+    for kind in KINDS:
+        trouble = rarity[kind] > 0
+        for level in WORDS if kind == "filter" else (None,):
+            yield kind, np.flatnonzero(trouble if level is None else trouble & (found.filter == level))
 
 
 def _why(kind: str, found: Signals, rows: NDArray[np.intp]) -> str:

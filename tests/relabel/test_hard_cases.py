@@ -127,7 +127,9 @@ def test_the_command_prints_and_draws_them_and_names_a_damaged_log(logs, tmp_pat
     out = capsys.readouterr().out
     assert "stopped: tracking_lost" in out and "fault: damaged:" in out and f"page: {page}" in out
     text = page.read_text()
-    assert text.count('<section class="card episode"') == 3 and "filter: stopped: tracking_lost" in text
+    assert (
+        text.count('<section class="card episode"') == 3 and "3 moments of" in text and "filter: stopped: tracking_lost" in text
+    )
     assert re.search(r'<a href="file:///[^"]*stopped">1\. stopped at', text)
 
 
