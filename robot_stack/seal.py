@@ -75,6 +75,13 @@ def make_keys(folder: Path, clients: Sequence[str]) -> None:
             _write_private(folder / f"{name}.key", f"{name} {keys[name]}\n")
 
 
+def invitation(folder: Path, client: str) -> str:
+    """What the run in `folder` says of `client` when it starts."""
+    if client == ANYONE:
+        return "run.allow=[anyone]: whoever reaches this graph may move the arm within its limits"
+    return f"run.allow: {client} may send chunks and arm; its key is {folder / f'{client}.key'}"
+
+
 def read_keys(file: Path) -> Keys:
     """The keys in `file`. Raises ConfigError unless it is there, ours, and no other user may read or write it."""
     try:

@@ -31,7 +31,7 @@ from robot_stack.graph import ARM_NODE, RECORDER_NODE, TELEOP_NODE
 from robot_stack.nodes.operator import Operator as Operator
 from robot_stack.processes import ProcessGroup
 from robot_stack.respawn import Respawner
-from robot_stack.seal import KEYS, read_keys
+from robot_stack.seal import KEYS, invitation, read_keys
 from robot_stack.types import Mode, Request, Step
 
 POLL_S = 0.05
@@ -201,6 +201,8 @@ class Graph:
         everybody = (*([self.description.world] if self.description.world else []), *self.description.nodes)
         self._respawner = Respawner(self.processes, everybody, self._active, _say, self.operator.tell)
         self._respawner.start()
+        for name in self.run.settings.allow:
+            _say(invitation(self.directory, name))
 
     def _world_lives(self) -> bool:
         try:

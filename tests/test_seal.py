@@ -13,7 +13,7 @@ import pytest
 from robot_stack.data.rosbags_messages import make
 from robot_stack.data.wire import chunk_value, command_value, frame_value, score_value, to_message
 from robot_stack.errors import ConfigError, ContractError
-from robot_stack.seal import ANYONE, FRESH_NS, KEYS, Doorkeeper, Keys, make_keys, permit, read_keys, seal
+from robot_stack.seal import ANYONE, FRESH_NS, KEYS, Doorkeeper, Keys, invitation, make_keys, permit, read_keys, seal
 from robot_stack.types import ActionChunk, CameraFrame, FailureScore, JointCommand
 
 NOW = 50_000_000_000
@@ -169,6 +169,7 @@ def test_keys_are_drawn_anew_for_each_run_and_only_their_user_can_read_them(tmp_
     first = read_keys(tmp_path / KEYS)
     assert set(first.known) == {"graph", "cyclone"} and not first.anyone
     assert {(tmp_path / name).stat().st_mode & 0o777 for name in (KEYS, "cyclone.key")} == {0o600}
+    assert str(tmp_path / "cyclone.key") in invitation(tmp_path, "cyclone") and "whoever" in invitation(tmp_path, ANYONE)
     assert read_keys(tmp_path / "cyclone.key").known == {"cyclone": first.known["cyclone"]}
     make_keys(tmp_path, [ANYONE])
     again = read_keys(tmp_path / KEYS)
