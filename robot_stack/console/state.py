@@ -11,6 +11,7 @@ from robot_stack.clock import seconds
 from robot_stack.console.overlay import age_s, rows_to_come
 from robot_stack.console.view import Event, View
 from robot_stack.diagnostics import Level, Reading
+from robot_stack.graph import POLICY_NODE
 from robot_stack.types import Mode, Reason, Step
 
 AHEAD_ROWS = 24
@@ -60,6 +61,7 @@ def state(view: View, now_ns: int) -> dict[str, Any]:
         "ages": _ages(view, now_ns),
         "events": [_event(event, now_ns) for event in sorted(view.events, key=lambda event: -event.until_ns)],
         "health": _unwell(view.readings) if view.readings else None,
+        "instruction": _instruction(view.readings),
         "recording": None if view.recording is None else asdict(view.recording),
     }
 
@@ -102,6 +104,12 @@ def _why(step: Step) -> str:
     because = f"because {_list(step.mode_cause)}: " if step.mode_cause else ""
     reasons = _list(violation.reason for violation in step.verdict.violations)
     return f"{because}{step.verdict.decision.value}{f': {reasons}' if reasons else ''}"
+
+
+def _instruction(readings: Mapping[str, Reading]) -> str | None:
+    """What policy_node says it was told; None: it has not said."""
+    told = (reading.values.get("instruction") for name, reading in readings.items() if name.endswith(f"{POLICY_NODE}: policy"))
+    return next((str(text) for text in told if text is not None), None)
 
 
 def _unwell(readings: Mapping[str, Reading]) -> list[dict[str, str]]:

@@ -24,6 +24,7 @@ from robot_stack.types import (
 KEPT_EVENTS = 40
 KEPT_JOINTS = 64
 """Measured joints kept, to know where a camera on the arm was when its picture was taken."""
+KEPT_READINGS = 300
 AGAIN_S = 1.0
 """The same intervention within this time is the same one, going on."""
 RESTING = frozenset({Reason.DISARMED, Reason.STOPPED})
@@ -121,8 +122,9 @@ class View:
         return replace(self, frames={**self.frames, frame.camera: frame})
 
     def with_readings(self, readings: Mapping[str, Reading]) -> "View":
-        """After some node said how it is."""
-        return replace(self, readings={**self.readings, **readings})
+        """After some node said how it is. Anyone may say anything there, so only the last names are kept."""
+        known = {name: reading for name, reading in self.readings.items() if name not in readings} | dict(readings)
+        return replace(self, readings=dict(list(known.items())[-KEPT_READINGS:]))
 
     def with_recording(self, recording: "Recording | None") -> "View":
         """After the recorder was asked what it does (None: it does not answer)."""

@@ -101,7 +101,8 @@ class Console:
     def _door(self, connection: ServerConnection, request: Request) -> Response | None:
         """The answer to a request that is not to become a WebSocket: a file of the page, or a refusal."""
         url = urlsplit(request.path)
-        if not set(request.headers.get_all("Host")) <= self._hosts:
+        named = request.headers.get_all("Host")
+        if len(named) != 1 or named[0] not in self._hosts:
             return connection.respond(HTTPStatus.MISDIRECTED_REQUEST, f"Host: allowed {sorted(self._hosts)}\n")
         if url.path in FILES:
             return _file(FILES[url.path])

@@ -155,7 +155,13 @@ class GraphSource:
         ):
             self._subscribe(topic, hear)
         for camera in self._run.robot.cameras:
-            self._subscribe(frames_topic(camera.name), lambda message: board.put_frame(frame_value(message)))
+            self._subscribe(frames_topic(camera.name), partial(self._hear_frame, camera.name))
+
+    def _hear_frame(self, camera: str, message: Any) -> None:
+        frame = frame_value(message)
+        if frame.camera != camera:
+            raise ContractError(f"found a picture of {frame.camera!r}, allowed {camera!r}")
+        self.board.put_frame(frame)
 
     def _subscribe(self, topic: Topic, hear: Callable[[Any], None]) -> None:
         def guarded(message: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from robot_stack.build import Run
 from robot_stack.console.state import facts, state
-from robot_stack.console.view import KEPT_EVENTS, Recording, View
+from robot_stack.console.view import KEPT_EVENTS, KEPT_READINGS, Recording, View
 from robot_stack.control import TELEOP_SOURCE
 from robot_stack.data.log import read_log
 from robot_stack.diagnostics import Level, Reading
@@ -123,6 +123,19 @@ def test_a_change_of_mode_is_told_with_its_cause_and_begins_the_time_in_it() -> 
 def test_events_do_not_pile_up() -> None:
     view = seen(*(step(tick, (Mode.POLICY, Mode.FALLBACK)[tick % 2]) for tick in range(200)))
     assert len(view.events) == KEPT_EVENTS
+
+
+def test_a_flood_of_names_on_diagnostics_does_not_pile_up() -> None:
+    view = View()
+    for number in range(2 * KEPT_READINGS):
+        view = view.with_readings({f"stranger {number}": Reading("", Level.WARN, "")})
+    assert len(view.readings) == KEPT_READINGS and f"stranger {2 * KEPT_READINGS - 1}" in view.readings
+
+
+def test_the_instruction_shown_is_the_one_the_policy_says_it_has() -> None:
+    assert state(View(), 0)["instruction"] is None
+    told = {"left/policy_node: policy": Reading("policy", Level.OK, "", {"instruction": "Tidy up."})}
+    assert state(View().with_readings(told), 0)["instruction"] == "Tidy up."
 
 
 @pytest.mark.parametrize(

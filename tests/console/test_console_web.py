@@ -93,6 +93,9 @@ def test_a_name_that_was_bound_to_us_by_somebody_else_reaches_nothing(console: C
     for host in (f"evil.test:{port}", "evil.test", f"127.0.0.1:{int(port) - 1}"):
         for path in ("/", "/console.js", "/stop"):
             assert get(console, path, host).status == 421, host
+    with socket.create_connection(("127.0.0.1", int(port))) as nameless:
+        nameless.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert nameless.makefile().readline().startswith("HTTP/1.1 421")
 
 
 def test_the_page_is_ours_alone_may_not_be_framed_and_loads_nothing_from_elsewhere(console: Console) -> None:

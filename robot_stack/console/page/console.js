@@ -214,6 +214,7 @@ function show(state) {
     : `${ago(state.mode_s)} · ${state.why}`;
   if (state.mode === "stop") stopShown = true;
   else if (stopShown) { stopShown = false; stopSaid("ready", "ready"); }
+  if (state.instruction !== null) $("task").textContent = state.instruction;
   tiles(state);
   score(state);
   ages(state.ages);
@@ -303,8 +304,8 @@ function health(told) {
 function recording(now) {
   const box = $("recording"), name = now?.path.split("/").pop();
   box.dataset.state = now === null ? "unknown" : now.fault ? "fault" : now.path ? "on" : "none";
-  const marked = now?.mark ? ` · ${now.mark}` : "", lost = now?.dropped ? ` · ${now.dropped} messages dropped` : "";
-  box.textContent = { unknown: "recorder does not answer", none: `not recording${marked && ` · last${marked}`}`,
+  const marked = now?.mark ? ` · marked ${now.mark}` : "", lost = now?.dropped ? ` · ${now.dropped} messages dropped` : "";
+  box.textContent = { unknown: "recorder does not answer", none: `not recording${marked && ", the last one"}${marked}`,
     on: `● REC ${ago(now?.for_s ?? 0)} · ${name}${marked}${lost}`, fault: `● REC ${name}: ${now?.fault}` }[box.dataset.state];
 }
 
