@@ -49,16 +49,15 @@ class FrameWatch:
         return f"camera {self._spec.name}: well again, after {silent_ns / 1e9:.1f} s"
 
     def reading(self, dt_ns: int) -> Reading:
-        """The frames of the last `dt_ns`, for diagnostics. ERROR when none was good, WARN below nine tenths of the rate or when
-        something is wrong with them."""
+        """The good frames of the last `dt_ns`, judged by their rate as a loop is; WARN at least when something is wrong."""
         good, wrong, age_ns = self._good, self._wrong, self._age_ns
         self._good = self._wrong = self._age_ns = 0
         level, why = rate_level(good, dt_ns, self._spec.rate_hz)
         if self._said and level is not Level.ERROR:
             level = Level.WARN
         text = self._why if self._said else why
-        values = {"rate_hz": good / seconds(dt_ns), "wanted_hz": self._spec.rate_hz, "dropped": wrong, "age_max_ms": age_ns / 1e6}
-        return Reading("frames", Level.ERROR if not good else level, text, values)
+        values = {"rate_hz": round(good / seconds(dt_ns), 2), "dropped": wrong, "age_max_ms": round(age_ns / 1e6, 2)}
+        return Reading("frames", level, text, values)
 
     @property
     def _limit(self) -> str:

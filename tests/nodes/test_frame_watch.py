@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from robot_stack.diagnostics import Level
 from robot_stack.nodes.frame_watch import FrameWatch
 from robot_stack.robot import CameraSpec
 from robot_stack.types import CameraFrame
@@ -52,3 +53,17 @@ def test_frames_that_are_old_when_they_come_are_said_to_be() -> None:
     assert watch.good(frame(0), 400 * MS) == "camera scene: frames are 400 ms old, allowed 250 ms"
     assert watch.good(frame(33), 433 * MS) is None
     assert watch.good(frame(500), 520 * MS) == "camera scene: well again, after 0.1 s"
+
+
+def test_frames_are_judged_by_their_rate_their_faults_and_how_old_they_were() -> None:
+    watch = FrameWatch(SPEC, 0.25, 0)
+    for t in range(0, 1000, 33):
+        watch.good(frame(t), (t + 20) * MS)
+    well = watch.reading(1000 * MS)
+    assert (well.level, well.values["dropped"], well.values["age_max_ms"]) == (Level.OK, 0, 20.0)
+    for t in range(1000, 2000, 66):
+        watch.good(frame(t), (t + 20) * MS)
+    assert watch.reading(1000 * MS).level is Level.WARN
+    watch.wrong_size(frame(2000, 8, 12))
+    gone = watch.reading(1000 * MS)
+    assert gone.level is Level.ERROR and gone.values["dropped"] == 1 and "found 12x8" in gone.message
