@@ -125,10 +125,10 @@ def on_servos(wanted: Sequence[FaultCase], runs: int, ledger: Ledger) -> None:
 def row(case: FaultCase, ledger: Ledger) -> dict[str, Any]:
     """The row of `case` in the table."""
     trials, logs = ledger.trials(case.name), ledger.logs(case.name)
-    took = [float(trial["took_s"]) for trial in trials]
+    took = [float(trial["took_s"]) for trial in trials if np.isfinite(trial["took_s"])]
     worst = max(took, default=float("inf"))
     out = sum(log["out_of_limits"] for log in logs)
-    well = bool(trials) and all(trial["as_expected"] for trial in trials) and worst <= case.bound_s + 1e-9
+    well = len(took) == len(trials) > 0 and all(trial["as_expected"] for trial in trials) and worst <= case.bound_s + 1e-9
     whole = all(log["missing"] == 0 and (log["closed"] or case.ends_log) for log in logs)
     return {
         "fault": case.name, "how": case.how, "expected": case.expected, "modes": sorted({trial["mode"] for trial in trials}),

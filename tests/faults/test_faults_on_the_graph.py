@@ -24,6 +24,7 @@ from robot_stack.types import Mode
 TABLE = cases(load_robot("sim_arm"))
 CHUNKS = tuple(name for name, case in TABLE.items() if case.means is Means.CHUNK)
 QUICK = (*CHUNKS, "frames_torn", "encoder_jumps", "disk_full", "folder_unwritable")
+SAFE_MODES = (Mode.FALLBACK, Mode.STOP)
 GOING_ON = (Expect.GOES_ON, Expect.REFUSED, Expect.SAID)
 SLOW = tuple(name for name, case in TABLE.items() if name not in QUICK and not case.own_graph)
 
@@ -44,7 +45,7 @@ def found(plant: Plant, name: str) -> None:
     """`name` comes out as the table says, and its logs are whole and without a command out of limits."""
     campaign = Campaign(plant, TABLE[name], plant.folder)
     (outcome,) = campaign.run(1)
-    late = TABLE[name].expect in GOING_ON and outcome.mode is Mode.FALLBACK  # somebody else of a busy test machine
+    late = TABLE[name].expect in GOING_ON and outcome.mode in SAFE_MODES  # of a busy test machine
     assert outcome.as_expected or late, outcome
     assert outcome.said and outcome.ticks
     for verdict in campaign.verdicts:
@@ -66,7 +67,7 @@ def test_a_fault_is_put_into_a_graph_that_another_program_runs(graph: Graph) -> 
     with attached(graph.directory) as plant:
         assert plant.pid("world") == graph.processes.pid("world")
         outcome = trial(plant, TABLE["frames_black"])
-    assert outcome.as_expected and outcome.mode in (Mode.FALLBACK, Mode.STOP)
+    assert outcome.as_expected and outcome.mode in SAFE_MODES
 
 
 def test_a_graph_that_does_not_run_is_named(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> None:
