@@ -25,7 +25,7 @@ from robot_stack.discovery import environment
 from robot_stack.domain import lease_domain
 
 RATES, GRAPH_RATES, NEIGHBOURS = (100, 250, 500), (100, 250), 2
-SECONDS, GRAPH_SECONDS = 3.0, 7.0
+SECONDS, GRAPH_SECONDS = 2.5, 6.0
 LOADS = ("idle", "busy")
 TARGETS = (("fifo", "busy", 100.0), ("thread", "idle", 1000.0))
 """At 250 Hz: kind, load, the largest p99 wanted (us)."""
