@@ -23,6 +23,7 @@ from robot_stack.graph import node
 
 NOWHERE = Path("/sys/robot_stack/log")
 """No user can make a folder there, root neither."""
+ON_PROCESSES = frozenset({Means.KILL, Means.STOP, Means.SLOW, Means.MEMORY, Means.DISK})
 BEFORE_S = 0.3
 """How long a fault is there already when the one after it comes."""
 
@@ -47,31 +48,33 @@ def injected(plant: Plant, case: FaultCase) -> Iterator[Injected]:
 
 @contextmanager
 def _broken(plant: Plant, case: FaultCase) -> Iterator[Injected]:
+    pid = plant.pid(case.target) if case.means in ON_PROCESSES else 0
     now_ns = time.monotonic_ns()
     match case.means:
         case Means.KILL:
-            os.kill(plant.pid(case.target), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
             yield Injected(now_ns)
             plant.revive(case.target)
         case Means.STOP | Means.SLOW:
-            with _held(plant.pid(case.target), case.amount if case.means is Means.SLOW else None):
+            with _held(pid, case.amount if case.means is Means.SLOW else None):
                 yield Injected(now_ns)
         case Means.CAMERA | Means.ARM:
             camera, joint = (case.target, "") if case.means is Means.CAMERA else ("", case.target)
             plant.director.fault(Fault(FaultKind(case.word), camera, case.amount, joint))
-            yield Injected(now_ns)
-            plant.director.fault(Fault(FaultKind.CLEAR))
+            try:
+                yield Injected(now_ns)
+            finally:
+                plant.director.fault(Fault(FaultKind.CLEAR))
         case Means.CHUNK:
             yield Injected(plant.lie(case.word)[0])
         case Means.FLOOD:
             began_ns, count = plant.lie(f"{case.word} {case.amount}")
             yield Injected(began_ns, f"{count} chunks in {case.amount:g} s")
         case Means.MEMORY:
-            pid = plant.pid(case.target)
             with _limited(pid, resource.RLIMIT_AS, psutil.Process(pid).memory_info().vms):
                 yield Injected(now_ns)
         case Means.DISK:
-            with _limited(plant.pid(case.target), resource.RLIMIT_FSIZE, _size_of_log(plant)):
+            with _limited(pid, resource.RLIMIT_FSIZE, _size_of_log(plant)):
                 yield Injected(now_ns)
         case Means.FOLDER:
             yield Injected(now_ns, _refusal(plant))

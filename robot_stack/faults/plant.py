@@ -1,13 +1,13 @@
 """The running graph that faults are put into: started here, or found by its folder and spoken to from outside."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,18 +90,35 @@ class Plant:
         self.director.reset(seed)
 
     def revive(self, name: str) -> None:
-        """Start the dead process `name` again, and what cannot go on without it; wait until all of it works."""
+        """Start the dead process `name` again, and what cannot go on without it; wait until all of it works.
+
+        In a graph somebody else has started that is for them, and nothing happens.
+        """
+        if self.start is None:
+            return
         described = describe_run(self.run, self.folder / RUN_FILE)
         users = [ARM_NODE, *(camera_node(c.name) for c in self.run.robot.cameras)] if described.world and name == "world" else []
         for process in (described.world, *described.nodes):
-            if process is not None and process.name in (name, *users) and self.start is not None:
-                with suppress(ProcessLookupError):  # one that lost its world is of no use
-                    os.kill(self.pid(process.name), signal.SIGKILL)
+            if process is not None and process.name in (name, *users):
+                with suppress(psutil.NoSuchProcess):  # one that lost its world is of no use
+                    if (left := psutil.Process(self.pid(process.name))).ppid() == os.getpid():
+                        left.kill()
                 self.start(process)
                 if process is described.world:
                     self._await_world()
         for each in (*users, name):
             self._await_active(each)
+
+    def liar(self) -> "subprocess.Popen[str]":
+        """fault_node, started at the first use."""
+        if self._liar is not None:
+            return self._liar
+        command = node(FAULT_NODE, "fault_node", str(self.folder / RUN_FILE)).command(sys.executable)
+        with (self.folder / f"{FAULT_NODE}.log").open("wb") as log:
+            pipe = subprocess.PIPE
+            self._liar = subprocess.Popen(command, env=dict(self.environment), text=True, stdin=pipe, stdout=pipe, stderr=log)
+        self._await_active(FAULT_NODE)
+        return self._liar
 
     def lie(self, words: str) -> tuple[int, int]:
         """Let fault_node send "KIND SECONDS"; when the first chunk went out (ns), and how many."""
@@ -117,27 +134,12 @@ class Plant:
         """All that the process `name` has printed."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
-    def moving(self) -> bool:
-        """The simulated joints move now."""
-        return bool(np.abs(self.director.joints().qd).max() > MOVES)
-
     def close(self) -> None:
         """End what was started beside the graph."""
         if self._liar is not None:
             self._liar.kill()
             self._liar.wait()
             self._liar = None
-
-    def liar(self) -> "subprocess.Popen[str]":
-        """fault_node, started at the first use."""
-        if self._liar is not None:
-            return self._liar
-        command = node(FAULT_NODE, "fault_node", str(self.folder / RUN_FILE)).command(sys.executable)
-        with (self.folder / f"{FAULT_NODE}.log").open("wb") as log:
-            pipe = subprocess.PIPE
-            self._liar = subprocess.Popen(command, env=dict(self.environment), text=True, stdin=pipe, stdout=pipe, stderr=log)
-        self._await_active(FAULT_NODE)
-        return self._liar
 
     def _await_world(self) -> None:
         self.director.close()
@@ -167,8 +169,7 @@ def attached(folder: Path) -> Iterator[Plant]:
     """The graph whose run file is in `folder`, started by another program. Raises ConfigError unless it runs and is simulated."""
     file = folder.resolve() / RUN_FILE
     run = build.load(file)
-    found = dict(_processes(file, run.world))
-    if ARM_NODE not in found:
+    if ARM_NODE not in (found := dict(_processes(file, run.world))):
         raise ConfigError(f"graph: found no running graph of {file}, allowed the folder `robot-stack run` says it logs to")
     if not run.world:
         raise ConfigError(
@@ -178,9 +179,17 @@ def attached(folder: Path) -> Iterator[Plant]:
     os.environ.update({name: value for name, value in environment.items() if name.startswith(("ROS_", "ROBOT_STACK_", "FAST"))})
     operator = Operator(int(environment["ROS_DOMAIN_ID"]), read_keys(file.with_name(KEYS)))
     with closing(operator), closing(WorldDirector(run.world)) as director:
-        with closing(Plant(run, file.parent, operator, director, lambda name: found[name].pid, environment)) as plant:
+        with closing(Plant(run, file.parent, operator, director, partial(_pid, file, run.world), environment)) as plant:
             operator.wait_for(lambda _: True, PATIENCE_S, "a verdict")
             yield plant
+
+
+def _pid(file: Path, world: str, name: str) -> int:
+    """The process `name` of the run, as it is now: who died may have been started again. Raises RobotStackError without one."""
+    found = dict(_processes(file, world))
+    if name not in found:
+        raise RobotStackError(f"{name}: no such process in the graph of {file}, allowed {', '.join(sorted(found))}")
+    return found[name].pid
 
 
 def _processes(file: Path, world: str) -> Iterator[tuple[str, psutil.Process]]:
