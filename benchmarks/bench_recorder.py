@@ -103,7 +103,9 @@ def _result(name: str, path: Path, sent: Path, cpu_share: float, seconds: float)
         "seconds": round(seconds, 1),
         "cpu_share": round(cpu_share, 3),
         "drops": sum(log.summary.drops.values()),
-        "lost": _lost(times, sent),
+        "lost": {
+            topic: n for topic, count in _missing(times, sent).items() if (n := count - log.summary.drops.get(topic, 0)) > 0
+        },
         "messages": dict(log.summary.messages),
         "mebibytes_per_s": round(size / 2**20 / seconds, 2),
     }
@@ -111,12 +113,12 @@ def _result(name: str, path: Path, sent: Path, cpu_share: float, seconds: float)
     return Result(name, "ms", delays.tolist(), extra=extra)
 
 
-def _lost(times: dict[str, np.ndarray], sent: Path) -> dict[str, int]:
+def _missing(times: dict[str, np.ndarray], sent: Path) -> dict[str, int]:
     """By topic: sent between the first and the last message in the log, and not in it."""
-    lost = {}
+    missing = {}
     with np.load(sent) as stamps:
         for topic, rows in times.items():
             given = stamps[topic.strip("/").replace("/", ".")]
             meant = given[(given >= rows[0, 0]) & (given <= rows[-1, 0])]
-            lost[topic] = int(len(np.setdiff1d(meant, rows[:, 0])))
-    return {topic: count for topic, count in lost.items() if count}
+            missing[topic] = int(len(np.setdiff1d(meant, rows[:, 0])))
+    return missing

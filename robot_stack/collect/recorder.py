@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,11 @@ class Recorder:
     """
 
     def __init__(self, settings: CollectSettings, say: Callable[[str], object], fail: Callable[[BaseException], object]) -> None:
-        self._settings, self._say = settings, say
-        self._tape = Tape(settings, self._complain, fail)
+        self._settings = settings
+        self._tape = Tape(settings, say, fail)
         self._writer: LogWriter | None = None
         self._last: Path | None = None
-        self._mark, self._fault, self._began = "", "", 0.0
+        self._mark, self._began = "", 0.0
 
     def put(self, topic: str, t_ns: int, data: bytes) -> None:
         """One serialized message that arrived at `t_ns`. Never waits, from any thread."""
@@ -38,7 +39,7 @@ class Recorder:
             raise DataError(f"{self._writer.path} is being written; stop it first")
         _require_room(path, self._settings.free_mib)
         self._writer = LogWriter(path, metadata)
-        self._mark, self._fault, self._began = "", "", time.monotonic()
+        self._mark, self._began = "", time.monotonic()
         self._tape.begin(self._writer)
         return str(path)
 
@@ -75,7 +76,7 @@ class Recorder:
 
     def status(self) -> dict[str, Any]:
         """As JSON can hold it: `path` of the log being written ("" none), its `seconds`, `mark`, `messages`, `drops` and
-        `fault`, what went wrong with it; the `last` one closed; and `free_bytes` on its disk."""
+        `fault`, why it takes no more; the `last` one closed; and `free_bytes` on its disk."""
         writer = self._writer
         where = writer.path if writer is not None else self._last
         summary = writer.summary if writer is not None else LogSummary()
@@ -83,9 +84,9 @@ class Recorder:
             "path": str(writer.path) if writer is not None else "",
             "seconds": round(time.monotonic() - self._began, 3) if writer is not None else 0.0,
             "mark": self._mark,
-            "fault": self._fault,
+            "fault": self._tape.fault,
             "messages": dict(summary.messages),
-            "drops": dict(summary.drops),
+            "drops": dict(self._tape.drops + Counter(summary.drops)) if writer is not None else {},
             "last": str(self._last or ""),
             "free_bytes": free_bytes(where) if where is not None else -1,
         }
@@ -96,10 +97,6 @@ class Recorder:
             return self.stop() if self._writer is not None else ""
         finally:
             self._tape.close()
-
-    def _complain(self, text: str) -> None:
-        self._fault = text
-        self._say(text)
 
     def _open(self) -> LogWriter:
         if self._writer is None:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 from robot_stack.config.collect import CollectSettings
@@ -145,7 +146,7 @@ class Session:
                 case Key.QUIT:
                     return False
                 case Key.DISCARD if self.kept:
-                    self.teller.say(self.rig.discard())
+                    self._try(self.rig.discard)
                     self.kept -= 1
                     self.rig.prepare(self.first + self.kept, self.scenarios[self.kept % len(self.scenarios)])
             if self.rig.news().recording:
@@ -171,10 +172,10 @@ class Session:
             self.teller.show(f"{self._head()}  {standing(news)}")
             key = self._key()
             if key in (Key.SUCCESS, Key.FAILURE):
-                self.rig.mark(key.value)
+                self._try(partial(self.rig.mark, key.value))
             if key is Key.DISCARD:
                 self.rig.end()
-                self.teller.say(self.rig.discard())
+                self._try(self.rig.discard)
                 return None
             self.quitting = key is Key.QUIT
             if key in (Key.GO, Key.SUCCESS, Key.FAILURE, Key.QUIT) or news.over or news.fault or not news.recording:
@@ -185,17 +186,17 @@ class Session:
         if not ended.log.is_dir():
             self.teller.say(f"{ended.log.name}: discarded")
             return None
-        return replace(ended, mark=key.value if key in (Key.SUCCESS, Key.FAILURE) else ended.mark)
+        return ended
 
     def _judged(self, ended: Ended) -> Ended | None:
         """The gate: a bad episode is kept, kept with its faults beside it, or redone (None)."""
         findings = self.rig.check(ended)
         answer = self._answer(ended, findings) if findings else Key.KEEP
         if answer is Key.REDO:
-            self.teller.say(self.rig.discard())
+            self._try(self.rig.discard)
             return None
         if findings:
-            write_findings(ended.log, findings, accepted=answer is Key.KEEP)
+            self._try(partial(write_findings, ended.log, findings, accepted=answer is Key.KEEP))
         self.teller.prompt("kept")
         return replace(ended, findings=tuple(f.sentence for f in findings))
 
@@ -216,6 +217,15 @@ class Session:
                 case Key.QUIT:
                     self.quitting = True
                     return Key.MARK
+
+    def _try(self, act: Callable[[], str | None]) -> None:
+        """Say what came of it: who else asks the recorder may have been quicker, or the disk may be full."""
+        try:
+            said = act()
+        except RobotStackError as error:
+            said = str(error)
+        if said:
+            self.teller.say(said)
 
     def _key(self) -> Key | None:
         """The next key; where no more can come, what is under way is ended."""

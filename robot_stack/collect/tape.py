@@ -5,6 +5,7 @@ counted. Order is kept: `begin` and `end` take their place in the same queue.
 """
 
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ CHUNK_TOPICS, CHUNKS_BEFORE = ("/policy/chunk", "/teleop/chunk"), 5
 """A log begun while the arm moves holds this many chunks from before: its first ticks play one of them."""
 
 _PAUSE_S = 0.02
-_FOREVER_S = 60.0
+_LOOK_S, _FOREVER_S = 0.5, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,8 @@ class Ring:
 class Tape:
     """Takes what is heard to the log that is open, or into the ring of `settings`.
 
-    `say` gets what went wrong, as a sentence; `fail` an exception nobody expected, which ends the thread. Raises ConfigError
-    without the encoder of `settings`.
+    `fault`: why that log takes no more ("": it does). `say` gets what went wrong, as a sentence; `fail` an exception nobody
+    expected, which ends the thread. Raises ConfigError without the encoder of `settings`.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Tape:
     ) -> None:
         if settings.codec == "h264":
             require_encoder(settings.encoder)  # and loaded: the first picture does not wait for it
+        self.fault = ""
         self._settings, self._say, self._fail = settings, say, fail
         self._ring = Ring(nanoseconds(settings.pre_trigger_s), int(settings.pre_trigger_mib * 2**20))
         self._chunks = {topic: deque[Heard](maxlen=CHUNKS_BEFORE) for topic in CHUNK_TOPICS}
@@ -99,8 +101,15 @@ class Tape:
             self._room -= len(data)
             self._queue.append(Heard(topic, t_ns, data))
 
+    @property
+    def drops(self) -> Counter[str]:
+        """What the queue had no room for since the last `begin`, by topic."""
+        with self._lock:
+            return Counter(self._drops)
+
     def begin(self, writer: LogWriter) -> None:
         """From here on all goes to `writer`, what the ring has first."""
+        self.fault = ""
         with self._lock:
             self._drops.clear()
             self._queue.append(lambda: self._open(writer))
@@ -113,13 +122,16 @@ class Tape:
             writer, self._writer = self._writer, None
             self._encoders.clear()
             if writer is not None:
-                self._report(writer)
+                for topic, count in self.drops.items():
+                    writer.lost(topic, count)
             ended.set()
 
         with self._lock:
             self._queue.append(finish)
-        if not ended.wait(_FOREVER_S):
-            raise DataError(f"recorder: its thread did not come to the end of what it heard within {_FOREVER_S:.0f} s")
+        deadline = time.monotonic() + _FOREVER_S
+        while not ended.wait(_LOOK_S):
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise DataError(f"recorder: its thread has ended, or is more than {_FOREVER_S:.0f} s late; the log ends early")
 
     def close(self) -> None:
         """End the thread; what waits is lost."""
@@ -155,7 +167,7 @@ class Tape:
             elif self._settings.pre_trigger_s:
                 self._ring.add(self._encoded(heard))
         except DataError as error:
-            self._say(str(error))
+            self._refused(error)
 
     def _open(self, writer: LogWriter) -> None:
         kept = list(self._ring.drain())
@@ -166,17 +178,15 @@ class Tape:
             for heard in before + kept:
                 self._write(writer, heard)
         except DataError as error:
-            self._say(str(error))
+            self._refused(error)
+
+    def _refused(self, error: DataError) -> None:
+        self.fault = str(error)
+        self._say(self.fault)
 
     def _write(self, writer: LogWriter, heard: Heard) -> None:
         """It may have to wait for the disk: then the queue grows, and drops."""
         writer.write(heard.topic, heard.t_ns, heard.data, heard.kind, wait=True)
-
-    def _report(self, writer: LogWriter) -> None:
-        with self._lock:
-            drops, self._drops = self._drops, Counter()
-        for topic, count in drops.items():
-            writer.lost(topic, count)
 
     def _encoded(self, heard: Heard) -> Heard:
         """`heard`, a picture as a piece of its camera's video. One that cannot be a piece of one stays as it is."""

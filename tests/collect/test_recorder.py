@@ -15,8 +15,8 @@ from robot_stack.data.log import read_log
 from robot_stack.datasets.browse import write_page
 from robot_stack.datasets.commands import main, parse
 from robot_stack.errors import ConfigError, DataError
-from robot_stack.types import Mode
-from tests.collect.small_robot import METADATA, NAMES, episode, message
+from robot_stack.types import CameraFrame, Mode
+from tests.collect.small_robot import METADATA, NAMES, episode, message, picture
 
 BAD = Finding("camera gap", "scene", 0.9, 0.2, "camera scene: no picture for 0.90 s")
 
@@ -104,6 +104,20 @@ def test_its_status_says_what_is_written_and_what_is_left(recorder: Recorder, tm
     assert status["free_bytes"] > 0 and status["fault"] == ""
     recorder.stop()
     assert recorder.status()["last"] == str(tmp_path / "log")
+
+
+def test_its_status_counts_what_is_dropped_meanwhile_and_a_picture_kept_as_it_is_is_no_fault(tmp_path: Path) -> None:
+    said: list[str] = []
+    made = Recorder(CollectSettings(), said.append, print)
+    made.start(tmp_path / "log", METADATA)
+    odd = message(CameraFrame("scene", 1, picture(0)[:15]))
+    made.put("/scene/image", 1, odd)
+    made.put("/scene/image", 2, bytes(2**27))
+    assert made.status()["drops"] == {"/scene/image": 1}
+    made.stop()
+    made.close()
+    assert "even sides" in said[0] and made.status()["fault"] == ""
+    assert read_log(tmp_path / "log").summary.drops == {"/scene/image": 1}
 
 
 def test_one_log_at_a_time_and_not_on_a_disk_that_is_nearly_full(recorder: Recorder, tmp_path: Path) -> None:

@@ -197,6 +197,15 @@ def test_a_robot_that_refuses_is_said_and_tried_again_by_a_person_and_ends_what_
         run(rig, [None] * 5, settings=CollectSettings(unattended=True), first=1)
 
 
+def test_a_key_that_comes_after_somebody_else_has_closed_the_log_is_answered_with_why(rig: DeskRig) -> None:
+    def stop() -> None:
+        rig.recorder.stop()
+
+    news, rig.news = rig.news, lambda: News(True)  # type: ignore[method-assign]
+    kept, told = run(rig, [Key.GO, stop, Key.SUCCESS], count=1)
+    assert "no log is being written; start one first" in told.lines and kept[0].mark == "" and news().recording is False
+
+
 def test_what_is_shown_has_the_number_the_time_to_go_rates_drops_and_the_disk(rig: DeskRig) -> None:
     _, told = run(rig, [Key.GO, None, Key.GO, Key.GO, Key.GO])
     assert told.shown[0] == "episode 1/2  ready: space starts"
