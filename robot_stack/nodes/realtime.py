@@ -12,7 +12,7 @@ import resource
 import sys
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-SWITCH_S = 0.0001
+SWITCH_S = 0.00003
 """How long another thread of the process may keep the interpreter when the loop wants it."""
 LOWEST = 1
 """The lowest priority of SCHED_FIFO."""
