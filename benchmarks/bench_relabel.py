@@ -44,7 +44,7 @@ from robot_stack.replay.lockstep import Rates
 from robot_stack.replay.protections import difference, wilson
 
 ROOT = Path("runs/bench/relabel")
-MIXED, ROUND, EVALUATIONS, SEEDS, RATE_HZ = 40, 20, 20, (0,), 10.0
+MIXED, ROUND, EVALUATIONS, SEEDS, RATE_HZ = 40, 12, 20, (0,), 10.0
 TIMED_EPISODES = 10
 TIMED = ("interventions", "rewards", "margins", "weights", "hindsight", "preferences")
 POLICY = ["policy=flow_sim", "train=sim", "policy.image_height=48", "policy.image_width=48", "policy.width=128"]
