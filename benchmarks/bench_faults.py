@@ -37,7 +37,7 @@ from robot_stack.faults.trial import Outcome
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "runs" / "bench"
-TESTED = ("robot_stack/**/*.py", "safety/*.py", "drivers/*.py", "benchmarks/*fault*.py", "tests/drivers/servo_simulator.py")
+TESTED = ("robot_stack/**/*.py", *(f"{name}/*.py" for name in ("policies", "safety", "drivers")), "benchmarks/*fault*.py")
 TO_SAFETY = frozenset({Expect.SAFE, Expect.AT_REST, Expect.REFUSED})
 ATTEMPTS = 3
 """A graph that broke is started again so often for one fault."""
@@ -85,7 +85,7 @@ def on_a_graph(
     folder: Path,
 ) -> None:
     """`runs` trials in all of each of `todo` on graphs made by `start`; a graph that breaks is started again."""
-    bundle, tried = swinging_bundle(FOLDER / "faults_bundle"), dict.fromkeys((case.name for case in todo), 0)
+    bundle, tried = swinging_bundle(FOLDER / f"faults_bundle-{code_hash()}"), dict.fromkeys((case.name for case in todo), 0)
     while left := [c for c in todo if len(ledger.trials(c.name)) < runs and tried[c.name] < ATTEMPTS]:
         tried[left[0].name] += 1
         try:
