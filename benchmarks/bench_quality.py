@@ -23,7 +23,7 @@ from robot_stack.relabel.motion import Motion, motion_of
 from robot_stack.relabel.quality import quality
 
 SHARED = Path(os.environ.get("ROBOT_STACK_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data" / "g1_bottle"
-SEEDS = range(5)
+SEEDS = range(3)
 STRENGTHS = ((0.3, 1.0), (0.1, 1.0), (0.3, 0.3), (0.1, 0.3), (0.1, 0.1), (0.03, 0.3))
 """Share of rows, and of the standard deviation, of RIQL's corruption; the first is its own."""
 
