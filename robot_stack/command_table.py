@@ -178,8 +178,9 @@ COMMANDS = {
     "data": Command(
         "",
         "",
-        "datasets of any format: ls, info, show, check, convert, repair; edit (delete, trim, split, merge, ...), undo, gc",
-        "robot-stack data ls runs/teleop\nrobot-stack data convert runs/teleop to=lerobot-v3 out=runs/teleop_v3",
+        "datasets of any format: ls, info, show, hard, check, convert, repair; edit (delete, trim, split, merge, ...), undo, gc",
+        "robot-stack data ls runs/teleop\nrobot-stack data convert runs/teleop to=lerobot-v3 out=runs/teleop_v3\n"
+        "robot-stack data hard runs/live out=runs/hard.html",
         _later("datasets.commands"),
     ),
     "relabel": Command(
