@@ -8,6 +8,7 @@ beside it. Pictures are not changed: copies are for policies that see joints. Co
 """
 
 import zlib
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,11 +70,8 @@ def label(episode: Recording, settings: AugmentSettings, gathered: Any) -> Label
         raise DataError(f"augment: episode {episode.name} has not the joints of {spec.name}; name its robot with augment.robot=")
     rng = np.random.default_rng([settings.seed, zlib.crc32(episode.name.encode())])
     scene = handled(motion.q, motion.action, spec)
-    copies = (
-        []
-        if scene is None
-        else guided(scene, lambda r: draw(spec, settings, r), lambda made: progress(made, settings.place), settings.copies, rng)
-    )
+    rule = partial(progress, place=settings.place)
+    copies = [] if scene is None else guided(scene, partial(draw, spec, settings), rule, settings.copies, rng)
     labels: dict[str, Any] = {"augment_kept": len(copies)}
     nothing = np.full_like(motion.q, np.nan)
     for i in range(settings.copies):

@@ -4,6 +4,7 @@ Per row: `quality_z` (the largest robust z, `outliers`) and `quality_idle` (0 or
 `quality_corrupt`, `quality_jerk`, `quality_idle_share`, `quality_tracking`, `quality_mode`, `quality_return`, `quality_tq`,
 `quality_saco` (share of the data set's unique (s, a)), `quality_alone` (share of rows where no other episode has been),
 `quality_twin` (a near-duplicate of it, or "") and `quality_leak` (held out, and also among those trained on: which).
+All numbers of the data set, without pictures, are held in memory at once.
 """
 
 from collections.abc import Mapping, Sequence
