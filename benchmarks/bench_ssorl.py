@@ -56,7 +56,6 @@ def main(arguments: Sequence[str] = ()) -> Result:
     extra: dict[str, Any] = {"demonstrations": len(episodes), "labelled": round(SHARE * len(episodes)), "error": errors}
     if SHARED.is_dir():
         extra["door"] = door_table(ledger)
-    print(json.dumps(extra), flush=True)
     extra["arm"] = arm_table(play(episodes, ledger))
     return Result("ssorl", "rad", samples, against=peers, extra=extra)
 
