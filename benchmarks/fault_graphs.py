@@ -23,6 +23,8 @@ from robot_stack.supervisor import Graph
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 SHIM = TESTS / "faults" / "clock_step.c"
 IN_MEMORY = "<transport_id>frames_in_shared_memory</transport_id>"
+REPAIRED_S = 4.0
+"""How long DDS may take to hand over what a cut network has held back: its heartbeat is one of 3 s."""
 SWING = 0.25
 """rad: how far the chunks of the policy go, about."""
 
@@ -78,7 +80,7 @@ def graph_on_an_island(bundle: Path, folder: Path) -> Iterator[Plant]:
 
     def cut(for_s: float) -> None:
         network(up=for_s == 0.0)
-        time.sleep(for_s)
+        time.sleep(for_s or REPAIRED_S)
         network(up=True)
 
     with plain_graph(bundle, folder) as plant:

@@ -13,7 +13,7 @@ from robot_stack.faults.plant import Plant
 from robot_stack.faults.table import FaultCase, Means
 from robot_stack.faults.trial import HEARD_S, PATIENCE_S, Outcome, trial
 
-LOST_S = 0.7
+LOST_S = 1.0
 """A recorder that is killed, or has no more room, loses at most this: it closes a piece of its file every half second."""
 
 

@@ -24,6 +24,8 @@ from robot_stack.graph import node
 NOWHERE = Path("/sys/robot_stack/log")
 """No user can make a folder there, root neither."""
 ON_PROCESSES = frozenset({Means.KILL, Means.STOP, Means.SLOW, Means.MEMORY, Means.DISK})
+DRAINED_S = 2.0
+"""How long after a flood whoever heard it may be behind."""
 BEFORE_S = 0.3
 """How long a fault is there already when the one after it comes."""
 
@@ -70,6 +72,7 @@ def _broken(plant: Plant, case: FaultCase) -> Iterator[Injected]:
         case Means.FLOOD:
             began_ns, count = plant.lie(f"{case.word} {case.amount}")
             yield Injected(began_ns, f"{count} chunks in {case.amount:g} s")
+            time.sleep(DRAINED_S)
         case Means.MEMORY:
             with _limited(pid, resource.RLIMIT_AS, psutil.Process(pid).memory_info().vms):
                 yield Injected(now_ns)

@@ -9,7 +9,11 @@ import numpy as np
 
 from robot_stack.clock import NS_PER_S
 from robot_stack.data.log import read_log
+from robot_stack.data.rosbags_messages import deserialize_cdr
+from robot_stack.data.wire import stamp_ns
+from robot_stack.data.wire_step import step_value
 from robot_stack.faults.trial import Outcome
+from robot_stack.graph import VERDICT
 from robot_stack.robot import RobotSpec
 from robot_stack.types import Mode, Step
 
@@ -39,7 +43,8 @@ def judge(path: Path, spec: RobotSpec, outcomes: Sequence[Outcome], begun_ns: in
     `lost_ns`: how long before a fault that ends the log the recorder may have lost what it heard. Raises DataError without a log.
     """
     log = read_log(path)
-    steps = list(log.steps())
+    messages = (deserialize_cdr(raw.data, raw.typename) for raw in log.messages({VERDICT.name}))
+    steps = [step_value(message, stamp_ns(message), None) for message in messages]  # its chunk may have been lost in a flood
     held = {step.t_ns for step in steps}
     heard = [t_ns for outcome in outcomes for t_ns in outcome.ticks if begun_ns <= t_ns <= outcome.t_ns - lost_ns]
     return LogVerdict(path, len(steps), out_of_limits(steps, spec), sum(t_ns not in held for t_ns in heard), log.complete)

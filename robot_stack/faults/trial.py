@@ -23,7 +23,7 @@ LONGEST_S = 2.0
 """How long a graph that must go on is watched: as long as the fault lasts, within these."""
 QUIET_S = 0.15
 """An arm that has not moved for this long rests."""
-HEARD_S = 1.0
+HEARD_S = 1.5
 """The ticks of this long before a fault are looked for in the log."""
 UNREAD_S = 0.5
 """A chunk no tick has taken after so long was replaced by a newer one."""
