@@ -57,8 +57,8 @@ class EpisodeLog:
         return self.path.parent.name
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
-        """The messages of `topics` (None: all) as they were sent: a piece of a video is decoded, or left out where pieces before it
-        are lost. A cut log ends early. Raises DataError where a whole one is damaged."""
+        """The messages of `topics` (None: all) as they were sent: a piece of a video is decoded, or left out where pieces before
+        it are lost. A cut log ends early. Raises DataError where a whole one is damaged."""
         streams: defaultdict[str, StreamDecoder] = defaultdict(StreamDecoder)
         for raw in self.stored(topics):
             if raw.typename != STREAMED:

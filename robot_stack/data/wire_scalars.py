@@ -114,7 +114,7 @@ def hazards_value(message: Any) -> Hazards:
 
 
 def note_message(note: ChoiceNote, make: Make) -> Any:
-    """winner, latency_s, count_0.., seen_<input> (ns after t_obs), given_ns; frame_id says which chunk, and below that the instruction."""
+    """winner, latency_s, count_0.., seen_<input> (ns after t_obs), given_ns; frame_id: which chunk, then the instruction."""
     counts = {} if note.counts is None else {f"count_{i}": float(c) for i, c in enumerate(note.counts)}
     seen = {f"seen_{name}": float(t_ns - note.t_obs_ns) for name, t_ns in note.seen.items()}
     values = {"winner": float(note.winner), "latency_s": note.latency_s, **counts, **seen, "given_ns": float(note.given_ns)}

@@ -52,7 +52,8 @@ class ArmRecording:
 def arm_recording(log: EpisodeLog, pictures: int = 0) -> ArmRecording:
     """The recording in a log of a simulated arm; with `pictures` of its first camera, spread over it.
 
-    Raises DataError where the log has no tick, was in shadow or does not say how its world began, ConfigError where the robot is gone.
+    Raises DataError where the log has no tick, was in shadow or does not say how its world began, ConfigError where the robot
+    is gone.
     """
     spec = load_robot(log.metadata.robot)
     steps = list(sent(log).steps())
