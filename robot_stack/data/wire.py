@@ -162,9 +162,7 @@ def frame_value(message: Any) -> CameraFrame:
     at_most("image: bytes", data.size, IMAGE_BYTES)
     if message.encoding != "rgb8" or not height * width or step < 3 * width or data.size != height * step:
         found = f"{message.encoding} {height}x{width}, step {step}, {data.size} bytes"
-        raise ContractError(
-            f"image of {meaning(message)}: found {found}, allowed rgb8, not empty, with height * step bytes"
-        )
+        raise ContractError(f"image of {meaning(message)}: found {found}, allowed rgb8, not empty, with height * step bytes")
     rgb = data.reshape(height, step)[:, : 3 * width].reshape(height, width, 3)
     return CameraFrame(meaning(message), stamp_ns(message), rgb)
 

@@ -79,10 +79,8 @@ def _broken(plant: Plant, case: FaultCase) -> Iterator[Injected]:
         case Means.DISK:
             with _limited(pid, resource.RLIMIT_FSIZE, _size_of_log(plant)):
                 yield Injected(now_ns)
-        case Means.FOLDER:
-            yield Injected(now_ns, _refusal(plant))
-        case Means.SECOND:
-            yield Injected(now_ns, _second_arm_node(plant))
+        case Means.FOLDER | Means.SECOND:
+            yield Injected(now_ns, (_refusal if case.means is Means.FOLDER else _second_arm_node)(plant))
         case _:
             hand = plant.hands.get(case.means)
             if hand is None:
