@@ -74,10 +74,10 @@ def _dispatch(asked: argparse.Namespace) -> int:
     if asked.keys:
         print("\n".join(f"{key}: {type_name(hint)}" for key, hint in keys_of(settings).items()))
         return 0
-    return command.call(load(settings, _as_overrides(asked.overrides, command.main_key)))
+    return command.call(load(settings, as_overrides(asked.overrides, command.main_key)))
 
 
-def _as_overrides(words: Sequence[str], main_key: str) -> list[str]:
+def as_overrides(words: Sequence[str], main_key: str) -> list[str]:
     """Bare `words` together are the value of `main_key`, separated as in PATH."""
     bare = [word for word in words if "=" not in word and main_key]
     return [word for word in words if word not in bare] + ([f"{main_key}={os.pathsep.join(bare)}"] if bare else [])

@@ -36,7 +36,7 @@ def test_each_example_is_a_command_line_that_loads(name: str) -> None:
     for line in command.example.splitlines():
         program, said, *overrides = shlex.split(line)
         assert (program, said) == ("robot-stack", name)
-        load(getattr(commands, command.settings), overrides)
+        load(getattr(commands, command.settings), cli.as_overrides(overrides, command.main_key))
 
 
 def test_commands_and_settings_belong_together() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_stack.cli import _as_overrides
+from robot_stack.cli import as_overrides
 from robot_stack.command_table import COMMANDS
 from robot_stack.config import commands, schema
 from robot_stack.config.load import load
@@ -108,7 +108,7 @@ def test_every_command_shown_to_a_user_has_a_name_and_settings_that_exist(line: 
     if name == "data":
         parse(arguments)
     elif command.settings:
-        load(getattr(commands, command.settings), _as_overrides(arguments, command.main_key))
+        load(getattr(commands, command.settings), as_overrides(arguments, command.main_key))
     else:
         assert all((ROOT / "benchmarks" / f"bench_{argument}.py").is_file() for argument in arguments)
 
