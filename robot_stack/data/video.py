@@ -1,7 +1,9 @@
 """Pictures out of video files and out of compressed bytes, resized while decoding; and pictures into a video file."""
 
+import ctypes
 import math
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -126,15 +128,18 @@ def _stream(container: Any, codec: str, rate: Fraction, picture: Image) -> Any:
 def same_scheduling() -> Iterator[None]:
     """The calling thread, and threads that begin inside, are scheduled afterwards as the caller was before.
 
-    libsvtav1 (pthread_setschedparam, where root runs it) makes itself and its caller SCHED_FIFO 99: above any control loop.
+    libsvtav1, where root runs it, makes itself and its caller SCHED_FIFO 99: above any control loop. The C library remembers that
+    of the caller, and Fast DDS asks it when it makes threads; so the caller is set back through it.
     """
     policy, parameters, before = os.sched_getscheduler(0), os.sched_getparam(0), _threads()
     try:
         yield
     finally:
-        for thread in {0} | (_threads() - before):
+        for thread in _threads() - before:
             with suppress(ProcessLookupError):
                 os.sched_setscheduler(thread, policy, parameters)
+        priority = ctypes.byref(ctypes.c_int(parameters.sched_priority))
+        ctypes.CDLL(None).pthread_setschedparam(ctypes.c_ulong(threading.get_ident()), policy, priority)
 
 
 def _threads() -> set[int]:
