@@ -80,7 +80,7 @@ test-all: lint
 
 # The environment has no torch: the policy of the tests is exported in .venv (`make setup`).
 test-kilted:
-	@$(MAKE) --no-print-directory ROS=kilted EXTRAS=cpu,sim,dev test-ros
+	@$(MAKE) --no-print-directory ROS=kilted EXTRAS=cpu,sim,record,dev test-ros
 
 .PHONY: test-ros
 test-ros: setup

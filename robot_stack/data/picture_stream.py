@@ -46,7 +46,7 @@ def fingerprint_of(message: Any) -> str:
 def require_encoder(name: str) -> None:
     """Raises ConfigError unless PyAV is there and has the encoder `name`."""
     if importlib.util.find_spec("av") is None:
-        step = "pip install 'robot_stack[train]', or record with collect.codec=lossless"
+        step = "pip install 'robot_stack[record]', or record with collect.codec=lossless"
         raise ConfigError(f"collect.codec: h264 needs PyAV, which is not installed; next: {step}")
     import av
 
