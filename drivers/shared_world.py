@@ -28,6 +28,8 @@ DIRECTOR_DEAD_S = 2.0
 """For who only looks on, a busy computer's pause is no reason to end an episode."""
 START_S = 3.0
 """While the graph starts, the computer is busy: who connects to a world that pauses waits so long for it to go on."""
+TORN_S = 0.5
+"""Who seldom reads may meet a writer put aside in the middle of a write, and knows nothing younger: he looks again so long."""
 _POLL_S, _REPLY_S = 0.005, 3.0
 
 
@@ -162,6 +164,9 @@ class WorldDirector:
 
     def truth(self) -> Truth:
         """Where everything really is, at most 20 ms old. Raises DriverError once the world is dead or silent."""
+        return patiently(self._truth_now, TORN_S)
+
+    def _truth_now(self) -> Truth:
         self._link.check()
         found = self._truth.read()
         if found is None:
@@ -171,7 +176,7 @@ class WorldDirector:
     def alive(self) -> bool:
         """The world's process runs and is not stopped."""
         try:
-            self._link.check()
+            patiently(self._link.check, TORN_S)
         except DriverError:
             return False
         return True
@@ -188,7 +193,7 @@ class WorldDirector:
                 if reply["error"]:
                     raise DriverError(f"world {self._link.name}: {reply['error']}")
                 return
-            self._link.check()
+            patiently(self._link.check, TORN_S)
             time.sleep(_POLL_S)
         raise DriverError(f"world {self._link.name}: no reply to {request['do']!r} within {_REPLY_S} s")
 
