@@ -11,6 +11,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its whee
 from robot_stack.clock import nanoseconds
 from robot_stack.config.schema import SafetySettings
 from robot_stack.data.log import read_log
+from robot_stack.errors import DataError
 from robot_stack.graph import ARM_NODE
 from robot_stack.supervisor import Graph
 from robot_stack.types import Decision, Mode, Reason, Request, Step
@@ -21,7 +22,7 @@ WITHIN_NS = 500_000_000
 LATE_NS = 100_000_000
 STALLED_NS = 30_000_000
 """How late a tick of a busy test machine may be."""
-ATTEMPTS = 10
+ATTEMPTS, TRIES = 10, 4
 RECORDED_NS = 1_500_000_000
 """What was said this long ago is in the file, even if the recorder is killed now."""
 
@@ -58,10 +59,15 @@ def test_a_killed_policy_ends_in_fallback_a_hold_and_then_a_stop_with_the_settin
     start_graph: Callable[..., Graph], tmp_path: Path
 ) -> None:
     shipped, allowed = SafetySettings(), [Reason.POLICY_SILENT, Reason.FALLBACK_TOO_LONG]
-    for attempt in range(4):  # on a busy machine: joints 50 ms late are another fault, and a stalled loop keeps no deadline
+    for attempt in range(TRIES):  # on a busy machine: joints 50 ms late are another fault, and a stalled loop keeps no deadline
         with start_graph("run.respawn=[]", shipped=True) as graph:
             assert graph.run.safety == shipped
-            killed_ns, steps = killed_policy(graph, tmp_path / f"log{attempt}")
+            try:
+                killed_ns, steps = killed_policy(graph, tmp_path / f"log{attempt}")
+            except DataError:  # killed while it sent: arm_node took a chunk that the recorder never got
+                if attempt + 1 == TRIES:
+                    raise
+                continue
         punctual = max(step.lateness_ns for step in steps) < STALLED_NS
         if punctual and [step.mode_cause[0] for step in steps if step.mode_cause] == allowed:
             break
