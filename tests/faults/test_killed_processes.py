@@ -1,5 +1,6 @@
 """Processes of the real graph are killed as by a crash, and the arm ends in a safe mode within the stated time of the log."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,9 +44,16 @@ def play(graph: Graph) -> None:
     raise AssertionError(f"the policy never got to move the arm in {ATTEMPTS} attempts")
 
 
+def start_log(graph: Graph, log: Path) -> None:
+    """DDS tells the recorder of one publisher after the other: what it has not found yet it cannot write."""
+    begun_ns = time.monotonic_ns()
+    graph.wait_for(lambda step: step.t_ns > begun_ns + RECORDED_NS, PATIENCE_S, "the recorder to find everybody")
+    graph.start_log(log)
+
+
 def killed_policy(graph: Graph, log: Path) -> tuple[int, list[Step]]:
     """When the policy was killed that was moving the arm, and every tick from then on to after STOP, from the log."""
-    graph.start_log(log)
+    start_log(graph, log)
     play(graph)
     killed_ns = graph.kill("policy_node")
     stop_ns = graph.wait_for(lambda step: step.verdict.mode is Mode.STOP, PATIENCE_S, "STOP", killed_ns).t_ns
@@ -99,7 +107,7 @@ def test_a_killed_world_stops_the_arm_and_a_killed_recorder_leaves_a_readable_lo
     start_graph: Callable[..., Graph], tmp_path: Path
 ) -> None:
     with start_graph("run.respawn=[]") as graph:
-        graph.start_log(tmp_path / "log")
+        start_log(graph, tmp_path / "log")
         graph.arm(timeout_s=PATIENCE_S)
         killed_ns = graph.kill("world")
         stopped = graph.wait_for(lambda step: step.verdict.mode is Mode.STOP, PATIENCE_S, "STOP", killed_ns)
@@ -121,7 +129,7 @@ def test_a_human_moves_the_arm_through_the_same_door_and_an_arm_node_asked_to_en
     start_graph: Callable[..., Graph], tmp_path: Path
 ) -> None:
     with start_graph(human=True) as graph:
-        graph.start_log(tmp_path / "log")
+        start_log(graph, tmp_path / "log")
         graph.director.reset(3, "nominal")
         graph.arm(Request.ARM_TELEOP, PATIENCE_S)
         graph.wait_for(moving, PATIENCE_S, "an arm that moves")
