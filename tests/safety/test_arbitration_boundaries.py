@@ -184,3 +184,13 @@ def test_an_alarm_never_raised_is_no_alarm() -> None:
     assert _ask(replace(GOOD, alarm_ns=None, score_ns=NOW - 1))[0] is Mode.POLICY
     assert _ask(replace(GOOD, alarm_ns=NOW - 2 * S, score_ns=NOW - 1))[0] is Mode.POLICY
     assert _ask(replace(GOOD, alarm_ns=NOW - 1, score_ns=NOW - 1)) == (Mode.FALLBACK, (Reason.MONITOR_ALARM,))
+
+
+def test_a_jump_counts_from_where_the_joint_was_and_its_limit_is_no_jump_yet() -> None:
+    def state(was: float, now: float) -> ControlState:
+        before = replace(_joints(), q=np.array([was, 0.0]))
+        return replace(GOOD, before=before, joints=JointState(NOW, np.array([now, 0.0]), np.zeros(2)))
+
+    assert not jumped(state(1.0, 1.0), SETTINGS, QD_MAX)
+    assert jumped(state(-1.0, 1.0), SETTINGS, QD_MAX)
+    assert not jumped(state(0.0, SETTINGS.tracking_limit), SETTINGS, QD_MAX)
