@@ -19,8 +19,10 @@ import torch
 
 from benchmarks.harness import Result, machine
 from policies.checkpoint import load_checkpoint
-from policies.export import Decision, export_bundle
-from policies.onnx_policy import OnnxPolicy, open_session
+from policies.engines.onnx_runtime import CPU, open_session
+from policies.engines.torch_graphs import TorchEngine
+from policies.export import OUTPUTS, Decision, export_bundle
+from policies.onnx_policy import OnnxPolicy
 from policies.recorded import observation_at
 from policies.train import train_policy
 from robot_stack.config.commands import TrainCommand
@@ -89,17 +91,12 @@ def latency(made: Path, seen: Observation) -> dict[str, Any]:
     engines = {n: OnnxPolicy(made / "bundle", n) for n in CANDIDATES}
     manifest = engines[8].manifest
     decision = Decision(load_checkpoint(made / "checkpoint")[0], CoinFlipNetwork(manifest.features, TacoSettings())).eval()
-    session = open_session(made / SELECTOR, 1, "CPUExecutionProvider")
+    session = open_session(made / SELECTOR, 1, CPU)
     features = {session.get_inputs()[0].name: np.ones((8, manifest.features), np.float32)}
-    pictures = [torch.from_numpy(np.array(seen.frames[name].rgb)) for name in engines[8].cameras]
-    q, qd = (torch.tensor(value, dtype=torch.float32) for value in (seen.joints.q, seen.joints.qd))
-    tokens = torch.ones(manifest.tokens, dtype=torch.int64) if manifest.tokens else None
-    noise = torch.from_numpy(engines[8].noise)
-    plan, given = torch.zeros_like(noise[0]), torch.zeros(1, dtype=torch.int64)
+    reference, feed = TorchEngine(decision, OUTPUTS), engines[8].feed(seen)
 
     def eager() -> None:
-        with torch.inference_mode():
-            decision(pictures, q, qd if manifest.velocity else None, tokens, plan, given, noise)
+        reference.run(["chunk"], feed)
 
     calls: dict[str, Callable[[], object]] = {f"n{n}": lambda e=engine: e.decide(seen) for n, engine in engines.items()}  # type: ignore[misc]
     spent = in_turns(calls | {"eager": eager, "selector": lambda: session.run(None, features)})

@@ -3,8 +3,11 @@
 Nothing in it is unpickled. Every file's hash is in the manifest, the manifest's own beside it; a mismatch refuses to start.
 """
 
+import ctypes
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,15 +19,18 @@ from robot_stack.size_limits import BUNDLE_BYTES, BUNDLE_FILES, parse_yaml, read
 
 MANIFEST, MANIFEST_SUM, MODEL = "manifest.yaml", "manifest.sha256", "model.onnx"
 VERSION = 1
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 @dataclass(frozen=True)
 class Manifest:
     """What a bundle is. `cameras`: name and native (H, W); `unit`: of joints and chunk (a prismatic joint's is m); `parity`: rad.
 
-    `rows` T at `dt_ns`; `candidates`: default N; `features`: F; `selector`: counts and arg-max are in the graph;
+    `rows` T at `dt_ns`; `candidates`: default N; `features`: F; `selector`: what the counts of the graph are,
+    and its arg-max of: pseudo-counts of "taco", Q of "q_rank", "" nothing at all;
     `velocity`: the graph wants joint speeds too; `tokens` > 0: so many bytes of the instruction, which is free then;
-    `continues`: it takes the plan that is being played and goes on from there (`inpaint`).
+    `continues`: it takes the plan that is being played and goes on from there (`inpaint`). `precision`: what its networks
+    compute in.
     """
 
     version: int
@@ -40,16 +46,22 @@ class Manifest:
     features: int
     denoising_steps: int
     velocity: bool
-    selector: bool
+    selector: str
     data_sha256: str
     train_frames: int
     opset: int
     statistics: Mapping[str, list[float]]
     tokens: int = 0
     continues: bool = False
+    precision: str = "fp32"
     figures: Mapping[str, float] = field(default_factory=dict)
     parity: Mapping[str, float] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def counted(self) -> bool:
+        """The graph's counts say how familiar a candidate is: the monitor may listen."""
+        return self.selector == "taco"
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,43 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     text = yaml.safe_dump(json.loads(json.dumps(asdict(manifest))), sort_keys=False)
     (folder / MANIFEST).write_text(text)
     (folder / MANIFEST_SUM).write_text(f"{hashlib.sha256(text.encode()).hexdigest()}  {MANIFEST}\n")
+
+
+def put_in_place(part: Path, out: Path) -> None:
+    """Make `part` the folder `out` in one step: whoever looks, and whoever is killed, finds the old bundle or the new one, whole.
+
+    What was at `out` is deleted then.
+    """
+    for path in (*part.iterdir(), part):
+        _flush(path)
+    if not (out.is_dir() and any(out.iterdir())):
+        part.replace(out)
+    else:
+        _exchange(part, out)
+        shutil.rmtree(part)
+    _flush(out.parent)
+
+
+def _flush(path: Path) -> None:
+    """Onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Two names change places: Linux's renameat2. A file system without it has neither, for a moment, under its name."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    rename = getattr(libc, "renameat2", None)
+    if rename and rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return
+    aside = other.with_name(other.name + ".old")
+    shutil.rmtree(aside, ignore_errors=True)
+    other.replace(aside)
+    one.replace(other)
+    aside.replace(one)
 
 
 def load_bundle(folder: Path, joint_names: tuple[str, ...] | None = None) -> Bundle:
@@ -131,6 +180,7 @@ def _parse(path: Path) -> Manifest:
         raw = parse_yaml(read_text(path))
         if raw["version"] != VERSION:
             raise PolicyError(f"{path}: version: found {raw['version']}, allowed {VERSION}; export again with this version")
+        raw["selector"] = {True: "taco", False: ""}.get(raw["selector"], raw["selector"])  # as it was said before q_rank
         joint_names, cameras = tuple(raw.pop("joint_names")), raw.pop("cameras")
         return Manifest(joint_names=joint_names, cameras=tuple((name, (size[0], size[1])) for name, size in cameras), **raw)
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:

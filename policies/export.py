@@ -2,24 +2,28 @@
 
 In: uint8 pictures, joints, the plan (T, J) and how many of its rows are given, noise (N, T, J), N dynamic. Inside: resize,
 normalisation, ONE encoding, N-way sampling with all steps unrolled, each going on from the plan (`inpaint`), the selector's
-pseudo-counts and the arg-max. Out: chunk (T, J), winner, counts (N,), features (N, F), candidates (N, T, J).
+pseudo-counts (or, of `q_rank`, Q) and the arg-max. Out: chunk (T, J), winner, counts (N,), features (N, F), candidates (N, T, J).
 """
 
 import logging
 import shutil
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from policies.bundle import MANIFEST, MODEL, VERSION, Manifest, sha256_of, write_manifest
+from policies.bundle import MANIFEST, MODEL, VERSION, Manifest, put_in_place, sha256_of, write_manifest
 from policies.checkpoint import Card, load_checkpoint
 from policies.chunk_policy import ChunkPolicy
 from policies.encoder import Resize
-from policies.inpaint import gains
-from policies.parity import TOLERANCE_RAD, measure_parity
+from policies.engines.onnx_runtime import OnnxRuntimeEngine
+from policies.engines.torch_graphs import TorchEngine
+from policies.parity import TOLERANCES_RAD, measure_parity, recorded_inputs
+from policies.precision import set_precision
+from policies.q_rank import QRank
 from robot_stack.data.episode import Episode
 from robot_stack.errors import PolicyError
 
@@ -28,46 +32,67 @@ OUTPUTS = ["chunk", "winner", "counts", "features", "candidates"]
 
 
 class Decision(nn.Module):
-    """The exported graph as a module. Without a selector the counts are zero and candidate 0 wins."""
+    """The exported graph as a module. Without a selector the counts are zero and candidate 0 wins.
+
+    `shared` False encodes the observation once for each candidate, as the code published with TACO does: for comparison only.
+    """
 
     gains: Tensor
 
-    def __init__(self, policy: ChunkPolicy, selector: nn.Module | None) -> None:
+    def __init__(self, policy: ChunkPolicy, selector: nn.Module | None, shared: bool = True) -> None:
         super().__init__()
-        self.policy, self.selector = policy, selector
+        self.policy, self.selector, self.shared = policy, selector, shared
         self.resize = nn.ModuleList(Resize(size, policy.size) for _, size in policy.shape.cameras)
-        table = gains(policy.basis.double().numpy(), policy.mode_std.double().numpy())
-        self.register_buffer("gains", torch.tensor(table, dtype=torch.float32), persistent=False)
+        self.register_buffer("gains", policy.gains(), persistent=False)
 
-    def forward(
-        self,
-        pictures: list[Tensor],
-        joints: Tensor,
-        speeds: Tensor | None,
-        tokens: Tensor | None,
-        plan: Tensor,
-        given: Tensor,
-        noise: Tensor,
-    ) -> tuple[Tensor, ...]:
-        """`pictures` uint8 (H, W, 3) each, `joints` (J,), `speeds` (J,) or None, `tokens` (L,) or None, `plan` (T, J) rad,
-        `given` (1,) of its rows (0: there is no plan), `noise` (N, T, J)."""
-        resized = [resize(picture[None]) for resize, picture in zip(self.resize, pictures, strict=True)]
-        inputs = self.policy.joint_inputs(joints[None], None if speeds is None else speeds[None])
-        condition = self.policy.encode(resized, inputs, None if tokens is None else tokens[None])
-        delta, features = self.policy.sample(condition, self.policy.centre(inputs), noise, plan - joints, self.gains[given][0])
+    def example(self, candidates: int = 3) -> dict[str, Tensor]:
+        """Every input by its name: pictures uint8 (H, W, 3), `joints` (J,), `speeds` (J,) and `tokens` (L,) where the policy has
+        them, `plan` (T, J) rad, `given` (1,) of its rows (0: there is no plan), `noise` (N, T, J)."""
+        policy, settings = self.policy, self.policy.settings
+        joints, noise = torch.zeros(policy.shape.num_joints), torch.randn(candidates, settings.rows, policy.shape.num_joints)
+        feed = {f"image_{name}": torch.zeros(*size, 3, dtype=torch.uint8) for name, size in policy.shape.cameras}
+        feed["joints"] = joints
+        if settings.velocity:
+            feed["speeds"] = torch.ones_like(joints)
+        if settings.tokens:
+            feed["tokens"] = torch.zeros(settings.tokens, dtype=torch.int64)
+        return feed | {"plan": torch.zeros(noise.shape[1:]), "given": torch.zeros(1, dtype=torch.int64), "noise": noise}
+
+    def forward(self, feed: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """OUTPUTS of the inputs `feed` (`example`)."""
+        policy, joints, noise = self.policy, feed["joints"], feed["noise"]
+        seen = {name: value[None] for name, value in feed.items() if name not in ("plan", "given", "noise")}
+        if not self.shared:
+            seen = {name: value.expand(len(noise), *value.shape[1:]) for name, value in seen.items()}
+        cameras = zip(self.resize, policy.shape.cameras, strict=True)
+        pictures = [resize(seen[f"image_{name}"]) for resize, (name, _) in cameras]
+        inputs = policy.joint_inputs(seen["joints"], seen.get("speeds"))
+        condition = policy.encode(pictures, inputs, seen.get("tokens"))
+        gain = self.gains[feed["given"]][0]
+        delta, features = policy.sample(condition, policy.centre(inputs), noise, feed["plan"] - joints, gain)
+        if isinstance(self.selector, QRank):
+            delta, counts = self.selector.judged(condition, inputs, delta)
+        else:
+            counts = features[:, 0] * 0.0 if self.selector is None else self.selector(features).reshape(-1)
         candidates = joints + delta
-        counts = features[:, 0] * 0.0 if self.selector is None else self.selector(features).reshape(-1)
         winner = torch.argmax(counts)
         return torch.index_select(candidates, 0, winner.reshape(1))[0], winner, counts, features, candidates
 
 
 def export_bundle(
-    checkpoint: Path, out: Path, selector: nn.Module | None, episodes: Sequence[Episode], tolerance: float = TOLERANCE_RAD
+    checkpoint: Path,
+    out: Path,
+    selector: nn.Module | None,
+    episodes: Sequence[Episode],
+    tolerance: float = 0.0,
+    precision: str = "fp32",
+    calibration: Sequence[Episode] = (),
 ) -> Path:
     """Write the bundle of `checkpoint` into `out` and compare it with PyTorch on recorded observations of `episodes`.
 
-    `selector` maps features (N, F) to pseudo-counts (N,), larger is more familiar. An old bundle at `out` is replaced.
-    Raises PolicyError when `out` holds anything else; and, leaving no bundle, when a difference exceeds `tolerance` (rad).
+    `selector` maps features (N, F) to pseudo-counts (N,), larger is more familiar. `precision`: see `precision`; int8 and fp8 are
+    scaled by observations of `calibration` (none: of `episodes`). `tolerance` in rad, 0: that of the precision. An old bundle at
+    `out` is replaced in one step. Raises PolicyError when `out` holds anything else; and, leaving it as it was, beyond tolerance.
     """
     _refuse_foreign(out)
     policy, card = load_checkpoint(checkpoint)
@@ -75,17 +100,19 @@ def export_bundle(
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    write_graph(decision, part / MODEL)
-    parity = measure_parity(decision, part / MODEL, episodes)
-    if not parity["max_abs_rad"] <= tolerance:
+    try:
+        write_graph(decision, part / MODEL)
+        example = {name: value.numpy() for name, value in decision.example().items()}
+        set_precision(part / MODEL, precision, (feed for _, feed in recorded_inputs(calibration or episodes, example, 64)))
+        reference, found = TorchEngine(decision, OUTPUTS), OnnxRuntimeEngine(part / MODEL)
+        parity = measure_parity(reference, found, episodes, example)
+        parity.check(tolerance or TOLERANCES_RAD[precision])
+    except PolicyError:
         shutil.rmtree(part)
-        raise PolicyError(
-            f"parity: found {parity['max_abs_rad']:.2e} rad between ONNX and PyTorch over {parity['observations']:.0f} samples, "
-            f"allowed {tolerance:.0e}; no bundle was written; retrain, or raise the tolerance if you know why"
-        )
-    write_manifest(part, _manifest(policy, card, selector is not None, parity, {MODEL: sha256_of(part / MODEL)}))
-    shutil.rmtree(out, ignore_errors=True)
-    part.replace(out)
+        raise
+    files = {MODEL: sha256_of(part / MODEL)}
+    write_manifest(part, replace(_manifest(policy, card, _kind(selector), parity.figures, files), precision=precision))
+    put_in_place(part, out)
     return out
 
 
@@ -99,35 +126,32 @@ def _refuse_foreign(out: Path) -> None:
 
 def write_graph(decision: Decision, path: Path) -> None:
     """Export `decision` at opset OPSET with a dynamic number of candidates; weights are inside the file."""
-    policy = decision.policy
-    pictures = [torch.zeros(*size, 3, dtype=torch.uint8) for _, size in policy.shape.cameras]
-    joints = torch.zeros(policy.shape.num_joints)
-    noise = torch.randn(3, policy.settings.rows, policy.shape.num_joints)
-    speeds = torch.ones_like(joints) if policy.settings.velocity else None
-    tokens = torch.zeros(policy.settings.tokens, dtype=torch.int64) if policy.settings.tokens else None
-    plan, given = torch.zeros(noise.shape[1:]), torch.zeros(1, dtype=torch.int64)
-    numbers = ["joints"] + ["speeds"] * (speeds is not None) + ["tokens"] * (tokens is not None) + ["plan", "given", "noise"]
-    names = [f"image_{name}" for name, _ in policy.shape.cameras] + numbers
-    candidates = torch.export.Dim("candidates", min=1, max=4096)
-    dynamic = ([None] * len(pictures), None, None, None, None, None, {0: candidates})
+    feed = decision.example()
+    dynamic = {name: {0: torch.export.Dim("candidates", min=1, max=4096)} if name == "noise" else None for name in feed}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             decision,
-            (pictures, joints, speeds, tokens, plan, given, noise),
+            (),
             str(path),
-            input_names=names,
+            kwargs={"feed": feed},
+            input_names=list(feed),
             output_names=OUTPUTS,
             opset_version=OPSET,
             dynamo=True,
-            dynamic_shapes=dynamic,
+            dynamic_shapes={"feed": dynamic},
             external_data=False,
             verbose=False,
         )
 
 
-def _manifest(policy: ChunkPolicy, card: Card, selector: bool, parity: dict[str, float], files: dict[str, str]) -> Manifest:
+def _kind(selector: nn.Module | None) -> str:
+    """What the manifest calls it."""
+    return "" if selector is None else "q_rank" if isinstance(selector, QRank) else "taco"
+
+
+def _manifest(policy: ChunkPolicy, card: Card, selector: str, parity: dict[str, float], files: dict[str, str]) -> Manifest:
     settings = card.settings
     statistics = {name: getattr(policy, name).tolist() for name in ("joint_mean", "joint_std", "speed_std")}
     return Manifest(

@@ -1,4 +1,4 @@
-"""The runtime engine: ONNX Runtime around a bundle. numpy in, numpy out; torch is never imported here.
+"""A bundle as a policy: observation in, chunk out, by whatever `engine` runs its graph. numpy only; torch is not imported here.
 
 The noise bank is drawn once and used at every decision (TACO does the same): a decision is a function of its observation alone.
 `seams` says how one chunk goes over into the next: each as the policy wants it ("as_is"); drawn so that it goes on from the plan
@@ -10,17 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from policies.bundle import Bundle, load_bundle
+from policies.engine import Engine, Value, open_engine
 from policies.instruction import byte_tokens
 from robot_stack.chunks import rows_at
 from robot_stack.errors import PolicyError
 from robot_stack.types import ActionChunk, Array, Candidates, Choice, Observation
-
-Provider = str
-Value = NDArray[np.generic]
 
 
 class OnnxPolicy:
@@ -33,12 +30,12 @@ class OnnxPolicy:
         threads: int = 1,
         seed: int = 42,
         joint_names: tuple[str, ...] | None = None,
-        provider: Provider = "CPUExecutionProvider",
         seams: str = "as_is",
+        engine: str | Engine = "onnxruntime",
     ) -> None:
-        """`candidates` N (0: the bundle's).
+        """`candidates` N (0: the bundle's). `engine`: an open one, or what `open_engine` may be asked for.
 
-        Raises PolicyError on a damaged bundle, joints other than `joint_names`, a provider that isn't really used, or where seams
+        Raises PolicyError on a damaged bundle, joints other than `joint_names`, an engine that can't be used here, or where seams
         shall be inpainted by a graph that takes no plan.
         """
         self._bundle: Bundle = load_bundle(Path(bundle), joint_names)
@@ -55,7 +52,12 @@ class OnnxPolicy:
         num = candidates or self.manifest.candidates
         shape = (num, self.manifest.rows, len(self.joint_names))
         self._noise = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-        self._session = open_session(self._bundle.model, threads, provider)
+        self._engine = open_engine(self._bundle, engine, num, threads) if isinstance(engine, str) else engine
+
+    @property
+    def engine(self) -> str:
+        """What runs it, as the log says it."""
+        return self._engine.name
 
     @property
     def noise(self) -> NDArray[np.float32]:
@@ -69,9 +71,9 @@ class OnnxPolicy:
         """
         chunk, winner, counts = self._run(["chunk", "winner", "counts"], observation, self._noise)
         due_ns = observation.joints.t_ns  # rows go on from these joints; the pictures may be older
-        wanted = self._averaged(_wide(chunk), observation)
+        wanted = self._averaged(chunk, observation)
         rows = ActionChunk(observation.t_ns, due_ns, self.manifest.dt_ns, wanted, self.manifest.name)
-        return Choice(rows, int(winner), _wide(counts) if self.manifest.selector else None)
+        return Choice(rows, int(winner), counts if self.manifest.counted else None)
 
     def sample(self, observation: Observation, noise: NDArray[np.float32] | None = None) -> Candidates:
         """All N candidates: from the bank, or from `noise` (N, T, J)."""
@@ -79,7 +81,7 @@ class OnnxPolicy:
         if noise.ndim != 3 or noise.shape[1:] != self._noise.shape[1:]:
             raise PolicyError(f"noise: found {noise.shape}, allowed (N, {self._noise.shape[1]}, {self._noise.shape[2]})")
         actions, features, counts = self._run(["candidates", "features", "counts"], observation, noise)
-        return Candidates(_wide(actions), _wide(features), _wide(counts) if self.manifest.selector else None)
+        return Candidates(actions, features, counts if self.manifest.counted else None)
 
     def _averaged(self, rows: Array, observation: Observation) -> Array:
         plan, dt_ns = observation.plan, self.manifest.dt_ns
@@ -98,19 +100,19 @@ class OnnxPolicy:
         going_on = rows_at(plan, observation.joints.t_ns, dt_ns, rows).astype(np.float32)
         return {"plan": going_on, "given": np.array([given], np.int64)}
 
-    def _run(self, outputs: list[str], observation: Observation, noise: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        feed = self._feed(observation)
-        feed["noise"] = noise
-        answers: list[NDArray[np.float32]] = self._session.run(outputs, feed)
-        return answers
+    def _run(self, outputs: list[str], observation: Observation, noise: NDArray[np.float32]) -> list[Array]:
+        feed = self.feed(observation) | {"noise": noise}
+        return [answer.astype(np.float64) for answer in self._engine.run(outputs, feed)]
 
-    def _feed(self, observation: Observation) -> dict[str, Value]:
+    def feed(self, observation: Observation) -> dict[str, Value]:
+        """The inputs of the graph for `observation`, with the bank as noise. Raises PolicyError as `decide` does."""
         manifest = self.manifest
         if not manifest.tokens and observation.instruction != manifest.instruction:
             raise PolicyError(
                 f"instruction: found {observation.instruction!r}, allowed {manifest.instruction!r}: trained on that one only"
             )
         feed: dict[str, Value] = {f"image_{name}": _picture(observation, name, size) for name, size in manifest.cameras}
+        feed["noise"] = self._noise
         q = observation.joints.q
         if q.shape != (len(self.joint_names),) or not np.isfinite(q).all():
             raise PolicyError(
@@ -126,10 +128,6 @@ class OnnxPolicy:
         return feed
 
 
-def _wide(array: NDArray[np.float32]) -> Array:
-    return array.astype(np.float64)
-
-
 def _picture(observation: Observation, name: str, size: tuple[int, int]) -> Value:
     frames: Mapping[str, object] = observation.frames
     if name not in frames:
@@ -138,20 +136,3 @@ def _picture(observation: Observation, name: str, size: tuple[int, int]) -> Valu
     if rgb.shape[:2] != size:
         raise PolicyError(f"camera {name}: found a picture of {rgb.shape[:2]}, allowed {size} (rows, columns) as in training")
     return rgb
-
-
-def open_session(model: Path, threads: int, provider: Provider) -> onnxruntime.InferenceSession:
-    """A session that really uses `provider`: ONNX Runtime falls back to the CPU in silence, so what it uses is checked."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    available = onnxruntime.get_available_providers()
-    if provider not in available:
-        raise PolicyError(f"provider: found {provider!r}, allowed here {available}; install the runtime that has it")
-    try:
-        session = onnxruntime.InferenceSession(str(model), options, providers=[provider])
-    except Exception as error:  # onnxruntime's errors share no public parent
-        raise PolicyError(f"{model}: can't be opened: {error}; export again") from error
-    if (used := session.get_providers()[0]) != provider:
-        raise PolicyError(f"provider: asked for {provider}, the session uses {used}; check its driver libraries")
-    return session

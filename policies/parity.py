@@ -1,82 +1,123 @@
-"""How far an exported graph is from PyTorch, on observations that were really recorded."""
+"""How far one engine is from another, on observations that were really recorded: an exported graph from PyTorch above all."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
-import torch
-from torch import nn
 
+from policies.engine import Engine, Value
 from policies.instruction import byte_tokens
 from policies.recorded import velocities
 from robot_stack.data.episode import Episode
 from robot_stack.errors import PolicyError
+from robot_stack.types import Array
 
-TOLERANCE_RAD = 1e-3
+TOLERANCES_RAD = {"fp32": 1e-3, "fp16": 5e-3, "bf16": 2e-2, "int8": 5e-2, "fp8": 5e-2}
+"""The largest difference of any row of any candidate that export lets pass, by precision."""
+COSINE = 0.999
+"""And the least cosine between the chunks, relative to the joints, of one observation."""
+COMPARED = ("winner", "counts", "features", "candidates")
+
+
+@dataclass(frozen=True)
+class Parity:
+    """`figures` go into the manifest: the largest differences of a candidate (rad), of a feature, of a count (relative), the
+    least cosine, the share of observations with the same winner. `where` says in words where the first is found."""
+
+    figures: dict[str, float]
+    where: str
+
+    def check(self, tolerance: float) -> None:
+        """Raises PolicyError beyond `tolerance` (rad) or below COSINE."""
+        found, cosine = self.figures["max_abs_rad"], self.figures["min_cosine"]
+        if not (found <= tolerance and cosine >= COSINE):
+            raise PolicyError(
+                f"parity: found {found:.2e} rad, cosine {cosine:.5f} over {self.figures['observations']:.0f} observations, allowed "
+                f"at most {tolerance:.0e} rad, at least {COSINE}; the worst: {self.where}; no bundle was written; next: another "
+                "precision, or with fp32: train again"
+            )
+
+
+def recorded_inputs(
+    episodes: Sequence[Episode], example: Mapping[str, Value], observations: int = 24, candidates: int = 8
+) -> Iterator[tuple[str, dict[str, Value]]]:
+    """`observations` evenly spread samples of `episodes`: a name, and the graph's inputs. `example` has the shape of each input."""
+    noise = np.random.default_rng(0).standard_normal((candidates, *example["noise"].shape[1:])).astype(np.float32)
+    spots = [(e, i) for e in episodes for i in range(len(e))]
+    for number, k in enumerate(np.linspace(0, len(spots) - 1, min(observations, len(spots))).astype(int)):
+        episode, i = spots[k]
+        seen = _seen(episode, i, number, example) | {"noise": noise}
+        yield f"sample {i} of {episode.name}", {name: seen.get(name, value) for name, value in example.items()}
+
+
+def _seen(episode: Episode, index: int, number: int, example: Mapping[str, Value]) -> dict[str, Value]:
+    """What was recorded; as the plan, what was commanded next, with 0, 1, 2, ... of its rows given, in turn."""
+    seen: dict[str, Value] = {f"image_{name}": np.ascontiguousarray(images[index]) for name, images in episode.images.items()}
+    seen["joints"] = episode.q[index].astype(np.float32)
+    seen["speeds"] = velocities(episode)[index].astype(np.float32)
+    if "tokens" in example:
+        seen["tokens"] = byte_tokens(episode.instruction, len(example["tokens"]))
+    rows = len(example["plan"])
+    ahead = np.minimum(np.arange(index, index + rows), len(episode) - 1)
+    return seen | {"plan": episode.action[ahead].astype(np.float32), "given": np.array([number % (rows // 2 + 1)])}
 
 
 def measure_parity(
-    decision: nn.Module, model: Path, episodes: Sequence[Episode], observations: int = 24, candidates: int = 8
-) -> dict[str, float]:
-    """Over `observations` evenly spread samples: largest difference of any candidate (rad), of a feature, of a count (relative).
-
-    `same_winner` is the share of samples where both chose the same candidate. Raises PolicyError without an episode.
-    """
+    reference: Engine, found: Engine, episodes: Sequence[Episode], example: Mapping[str, Value], observations: int = 24
+) -> Parity:
+    """`found` against `reference` on recorded observations. Raises PolicyError without an episode."""
     if not episodes:
         raise PolicyError("parity: found no recorded episode, allowed at least 1; parity is measured on real observations")
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    inputs = {i.name: i.shape for i in session.get_inputs()}
-    noise = np.random.default_rng(0).standard_normal((candidates, *inputs["noise"][1:])).astype(np.float32)
-    spots = [(e, i) for e in episodes for i in range(len(e))]
-    rows = []
-    for n, k in enumerate(np.linspace(0, len(spots) - 1, min(observations, len(spots))).astype(int)):
-        episode, i = spots[k]
-        feed = _feed(episode, i, inputs) | {"noise": noise} | _plan(episode, i, n, inputs["plan"][0])
-        rows.append(_differences(decision, session, feed))
-    worst = np.max(np.array(rows)[:, :3], axis=0)
-    return {
-        "max_abs_rad": float(worst[0]),
-        "max_abs_feature": float(worst[1]),
-        "max_rel_count": float(worst[2]),
-        "same_winner": float(np.mean([row[3] for row in rows])),
-        "observations": float(len(rows)),
-    }
+    seen = list(recorded_inputs(episodes, example, observations))
+    values = np.array([_figures(*_answers(reference, found, feed), feed["joints"]) for _, feed in seen])
+    name, feed = seen[int(np.argmax(np.nan_to_num(values[:, 0], nan=np.inf)))]
+    where = f"{name}, {_place(reference, found, feed, episodes[0].joint_names)}"
+    return Parity(
+        {
+            "max_abs_rad": float(values[:, 0].max()),
+            "min_cosine": float(values[:, 1].min()),
+            "max_abs_feature": float(values[:, 2].max()),
+            "max_rel_count": float(values[:, 3].max()),
+            "same_winner": float(values[:, 4].mean()),
+            "observations": float(len(values)),
+        },
+        where,
+    )
 
 
-def _feed(episode: Episode, index: int, inputs: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
-    feed = {f"image_{name}": np.ascontiguousarray(images[index]) for name, images in episode.images.items()}
-    feed["joints"] = episode.q[index].astype(np.float32)
-    if "speeds" in inputs:
-        feed["speeds"] = velocities(episode)[index].astype(np.float32)
-    if "tokens" in inputs:
-        feed["tokens"] = byte_tokens(episode.instruction, inputs["tokens"][0])
-    return feed
-
-
-def _plan(episode: Episode, index: int, number: int, rows: int) -> dict[str, np.ndarray]:
-    """What was commanded next as the plan, with 0, 1, 2, ... of its rows given, in turn."""
-    ahead = np.minimum(np.arange(index, index + rows), len(episode) - 1)
-    given = np.array([number % (rows // 2 + 1)], dtype=np.int64)
-    return {"plan": episode.action[ahead].astype(np.float32), "given": given}
-
-
-@torch.inference_mode()
-def _differences(
-    decision: nn.Module,
-    session: onnxruntime.InferenceSession,
-    feed: dict[str, np.ndarray],
-) -> tuple[float, float, float, bool]:
-    tensors = {name: torch.from_numpy(np.array(value)) for name, value in feed.items()}
-    pictures = [tensors[i.name] for i in session.get_inputs() if i.name.startswith("image_")]
-    numbers = [tensors.get(name) for name in ("joints", "speeds", "tokens", "plan", "given", "noise")]
-    expected = decision(pictures, *numbers)
-    _, winner, counts, features, actions = (t.numpy() for t in expected)
-    found = session.run(["winner", "counts", "features", "candidates"], feed)
-    relative = np.abs(found[1] - counts) / np.maximum(np.abs(counts), 1e-6)
+def _figures(expected: Sequence[Value], found: Sequence[Value], joints: Value) -> tuple[float, ...]:
+    (winner, counts, features, actions), (its, their_counts, their_features, theirs) = expected, found
     return (
-        float(np.abs(found[3] - actions).max()),
-        float(np.abs(found[2] - features).max()),
-        float(relative.max()),
-        int(found[0]) == int(winner),
+        float(np.abs(theirs - actions).max()),
+        _cosine((actions - joints).ravel().astype(np.float64), (theirs - joints).ravel().astype(np.float64)),
+        float(np.abs(their_features - features).max()),
+        float((np.abs(their_counts - counts) / np.maximum(np.abs(counts), 1e-6)).max()),
+        float(int(winner) == int(its)),
+    )
+
+
+def _cosine(a: Array, b: Array) -> float:
+    """1 where neither moves at all."""
+    length = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / length if length else float(not a.any() and not b.any())
+
+
+def _answers(reference: Engine, found: Engine, feed: Mapping[str, Value]) -> tuple[list[Value], list[Value]]:
+    return reference.run(COMPARED, feed), found.run(COMPARED, feed)
+
+
+def _place(reference: Engine, found: Engine, feed: Mapping[str, Value], joint_names: Sequence[str]) -> str:
+    """Joint, row and candidate of the largest difference, and the camera without whose picture it is smallest."""
+
+    def apart(feed: Mapping[str, Value]) -> Value:
+        expected, answer = _answers(reference, found, feed)
+        return np.nan_to_num(np.abs(answer[3] - expected[3]), nan=np.inf)
+
+    difference = apart(feed)
+    candidate, row, joint = np.unravel_index(int(difference.argmax()), difference.shape)
+    grey = {name: apart({**feed, name: np.full_like(feed[name], 128)}).max() for name in feed if name.startswith("image_")}
+    camera = min(grey, key=lambda name: float(grey[name]))
+    return (
+        f"joint {joint_names[joint]}, row {row}, candidate {candidate}; without the picture of "
+        f"{camera.removeprefix('image_')} it would be {grey[camera]:.1e} rad"
     )

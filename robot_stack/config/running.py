@@ -7,6 +7,7 @@ from robot_stack.config.bounds import at_least
 from robot_stack.errors import ConfigError
 
 SEAMS = ("as_is", "inpainted", "averaged")
+ENGINES = ("auto", "tensorrt", "onnxruntime_gpu", "openvino", "onnxruntime")
 RESPAWNED = ("camera", "fallback", "monitor", "policy", "teleop", "recorder")
 """Nodes that may be started again. Never arm_node: its death stops the arm, and who goes on is for a person to say."""
 
@@ -19,7 +20,8 @@ class RunSettings:
     this computer alone, else the IPv4 address of the interface to use. `fifo_priority` 1..99 asks for SCHED_FIFO for the control
     loop (0: normal scheduling), `cpu` >= 0 for that core. `policy_period_s`, `teleop_period_s`: least time between two chunks; a
     policy that decides anew too often changes its mind too often.
-    `candidates` N (0: the bundle's). `seams`: a chunk goes on from the one before as_is, inpainted or averaged (`onnx_policy`).
+    `engine` that runs the bundle: auto (the best there is) or one by name. `candidates` N (0: the bundle's). `seams`: a chunk goes
+    on from the one before as_is, inpainted or averaged (`onnx_policy`).
     `start_s`: how long the graph may take to come up.
     `respawn`: nodes that are started again after a failure ("policy", "camera:20" with its own number of tries), after
     `respawn_wait_s`, twice as long each time up to `respawn_most_s`, at most `respawn_tries` times in a row: one that ran for
@@ -41,6 +43,7 @@ class RunSettings:
     cpu: int = -1
     policy_period_s: float = 0.2
     teleop_period_s: float = 0.1
+    engine: str = "auto"
     candidates: int = 0
     seams: str = "as_is"
     start_s: float = 60.0
@@ -59,8 +62,9 @@ class RunSettings:
         at_least("run", self, 0.0, "episode_s", "start_s", "candidates", "fifo_priority", "seed", "respawn_tries")
         at_least("run", self, 0.0, "respawn_wait_s", "respawn_most_s", "respawn_well_s")
         at_least("run", self, 0.001, "policy_period_s", "teleop_period_s")
-        if self.seams not in SEAMS:
-            raise ConfigError(f"run.seams: found {self.seams!r}, allowed {', '.join(SEAMS)}")
+        for key, allowed in (("seams", SEAMS), ("engine", ENGINES)):
+            if (value := getattr(self, key)) not in allowed:
+                raise ConfigError(f"run.{key}: found {value!r}, allowed {', '.join(allowed)}")
         if not re.fullmatch(r"([A-Za-z][A-Za-z0-9_]*)?", self.namespace):
             raise ConfigError(f"run.namespace: found {self.namespace!r}, allowed letters, digits and _, a letter first, or ''")
         for entry in self.respawn:

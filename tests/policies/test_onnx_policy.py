@@ -59,9 +59,9 @@ def test_noise_of_the_wrong_shape_is_refused(policy, episodes):
         policy.sample(observation_at(episodes[0], 0), np.zeros((2, 9, 3), dtype=np.float32))
 
 
-def test_an_unknown_provider_lists_the_ones_there_are(bundle):
-    with pytest.raises(PolicyError, match="CPUExecutionProvider"):
-        OnnxPolicy(bundle, provider="NoSuchExecutionProvider")
+def test_an_unknown_engine_lists_the_ones_there_are(bundle):
+    with pytest.raises(PolicyError, match=r"engine: found 'abacus', allowed auto, tensorrt, onnxruntime_gpu"):
+        OnnxPolicy(bundle, engine="abacus")
 
 
 def test_another_instruction_is_refused(policy, episodes):

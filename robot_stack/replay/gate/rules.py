@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from policies.parity import TOLERANCE_RAD
+from policies.parity import TOLERANCES_RAD
 from robot_stack.replay.behaviour import Change
 from robot_stack.replay.gate.evidence import Evidence, Paired, shown_good, shown_worse, whole
 
@@ -60,8 +60,9 @@ def _damaged(found: Evidence) -> str | None:
 def _parity(found: Evidence) -> str | None:
     if found.manifests is None:
         return None
-    worst = float(found.manifests[0].parity.get("max_abs_rad", float("nan")))
-    return None if worst <= TOLERANCE_RAD else f"{worst:.1e} rad between the graph and PyTorch, allowed {TOLERANCE_RAD:.0e}"
+    manifest = found.manifests[0]
+    worst, allowed = float(manifest.parity.get("max_abs_rad", float("nan"))), TOLERANCES_RAD.get(manifest.precision, 0.0)
+    return None if worst <= allowed else f"{worst:.1e} rad between the graph and PyTorch, allowed {allowed:.0e}"
 
 
 def _contract(found: Evidence) -> str | None:

@@ -1,0 +1,1 @@
+"""One file an engine: ONNX Runtime, OpenVINO, TensorRT, PyTorch. `policies.engine` chooses among them."""

@@ -1,0 +1,51 @@
+"""ONNX Runtime: the common denominator. Its provider is checked: asked for one that fails to load, it takes the CPU in silence."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import onnxruntime
+
+from policies.engine import Value
+from robot_stack.errors import PolicyError
+
+CPU = "CPUExecutionProvider"
+GPUS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+
+
+class OnnxRuntimeEngine:
+    """An Engine. The number of candidates is free."""
+
+    def __init__(self, model: Path, threads: int = 1, provider: str = CPU) -> None:
+        """Raises PolicyError where `provider` is not there or not the one that is really used."""
+        self._session = open_session(model, threads, provider)
+        self.name = f"onnxruntime {onnxruntime.__version__} on {provider.removesuffix('ExecutionProvider')}"
+
+    def run(self, outputs: Sequence[str], feed: Mapping[str, Value]) -> list[Value]:
+        """`outputs` of the graph for `feed`."""
+        answers: list[Value] = self._session.run(list(outputs), dict(feed))
+        return answers
+
+
+def gpu_provider() -> str:
+    """The best provider of a GPU that this ONNX Runtime was built with. Raises PolicyError without one."""
+    for provider in GPUS:
+        if provider in onnxruntime.get_available_providers():
+            return provider
+    raise PolicyError("no GPU provider; next: pip install 'robot_stack[gpu]' in place of [cpu]")
+
+
+def open_session(model: Path, threads: int, provider: str) -> onnxruntime.InferenceSession:
+    """A session that really uses `provider`."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    available = onnxruntime.get_available_providers()
+    if provider not in available:
+        raise PolicyError(f"provider: found {provider!r}, allowed here {available}; install the runtime that has it")
+    try:
+        session = onnxruntime.InferenceSession(str(model), options, providers=[provider])
+    except Exception as error:  # onnxruntime's errors share no public parent
+        raise PolicyError(f"{model}: can't be opened: {error}; export again") from error
+    if (used := session.get_providers()[0]) != provider:
+        raise PolicyError(f"provider: asked for {provider}, the session uses {used}; check its driver libraries")
+    return session
