@@ -7,10 +7,7 @@ ros2 launch robot_stack bringup.launch.py robot:=left.yaml bundle:=runs/bundle n
 Without a full ROS 2 `robot-stack run` starts the same processes. Several arms: include it once for each, in a namespace each.
 """
 
-from launch.actions import OpaqueFunction
-
-from launch import LaunchDescription
-from robot_stack.nodes.launching import argument, bring_up, said
+from robot_stack.nodes.launching import NAMESPACE, ROBOT, bring_up, description, said
 
 
 def start(context):
@@ -20,12 +17,5 @@ def start(context):
 
 def generate_launch_description():
     """What `ros2 launch` asks for."""
-    return LaunchDescription(
-        [
-            argument("robot", "sim_arm", "name or YAML file of the robot"),
-            argument("bundle", "", "folder of the exported policy; '' = a human instead"),
-            argument("namespace", "", "name of this arm among several"),
-            argument("overrides", "", "settings, as `robot-stack run` takes them"),
-            OpaqueFunction(function=start),
-        ]
-    )
+    bundle = ("", "folder of the exported policy; '' = a human instead")
+    return description(start, "run", robot=ROBOT, bundle=bundle, namespace=NAMESPACE)

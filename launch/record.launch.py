@@ -6,10 +6,7 @@ ros2 service call /recorder_node/start std_srvs/srv/Trigger
 Without a full ROS 2 `robot-stack record` starts the same processes.
 """
 
-from launch.actions import OpaqueFunction
-
-from launch import LaunchDescription
-from robot_stack.nodes.launching import argument, bring_up, said
+from robot_stack.nodes.launching import NAMESPACE, ROBOT, bring_up, description, said
 
 
 def start(context):
@@ -19,11 +16,4 @@ def start(context):
 
 def generate_launch_description():
     """What `ros2 launch` asks for."""
-    return LaunchDescription(
-        [
-            argument("robot", "sim_arm", "name or YAML file of the robot"),
-            argument("namespace", "", "name of this arm among several"),
-            argument("overrides", "", "settings, as `robot-stack record` takes them"),
-            OpaqueFunction(function=start),
-        ]
-    )
+    return description(start, "record", robot=ROBOT, namespace=NAMESPACE)

@@ -7,10 +7,7 @@ ros2 topic pub --once /stop_all std_msgs/msg/Empty
 The last line stops all of them; /left/arm_node/stop the left one alone.
 """
 
-from launch.actions import OpaqueFunction
-
-from launch import LaunchDescription
-from robot_stack.nodes.launching import argument, bring_up, said
+from robot_stack.nodes.launching import bring_up, description, said
 
 
 def start(context):
@@ -21,11 +18,9 @@ def start(context):
 
 def generate_launch_description():
     """What `ros2 launch` asks for."""
-    return LaunchDescription(
-        [
-            argument("bundle", "", "folder of the exported policy; '' = a scripted human instead"),
-            argument("arms", "", "a namespace for each arm; '' = one without"),
-            argument("overrides", "", "settings, as `robot-stack run` takes them"),
-            OpaqueFunction(function=start),
-        ]
+    return description(
+        start,
+        "run",
+        bundle=("", "folder of the exported policy; '' = a scripted human instead"),
+        arms=("", "a namespace for each arm; '' = one without"),
     )

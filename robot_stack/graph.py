@@ -45,6 +45,10 @@ class Topic:
     shared: bool = False
     sealed: bool = False
 
+    def wire_name(self, namespace: str) -> str:
+        """What DDS calls it for the arm in `namespace`."""
+        return self.name if self.shared else within(namespace, self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Respawn:
@@ -97,6 +101,11 @@ class GraphDescription:
     nodes: tuple[Process, ...]
     topics: tuple[Topic, ...] = field(default=())
 
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """All of them, in that order."""
+        return (*((self.world,) if self.world else ()), *self.nodes)
+
     def topic(self, name: str) -> Topic:
         """The topic called `name`; KeyError lists the ones there are."""
         for topic in self.topics:
@@ -139,7 +148,7 @@ VERDICT = Topic("/arm/verdict", DIAGNOSTIC_ARRAY, ARM_NODE, True, 100, 200, "rel
 POLICY_CHUNK = Topic(
     "/policy/chunk",
     JOINT_TRAJECTORY,
-    "policy_node",
+    POLICY_NODE,
     True,
     1,
     20,
@@ -163,7 +172,7 @@ TELEOP_CHUNK = Topic(
 POLICY_CHOICE = Topic(
     "/policy/choice",
     JOINT_STATE,
-    "policy_node",
+    POLICY_NODE,
     True,
     1,
     20,

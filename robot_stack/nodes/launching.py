@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from robot_stack.bringup import prepare
@@ -10,12 +11,21 @@ from robot_stack.config.commands import RecordCommand, RunCommand
 from robot_stack.config.load import load
 from robot_stack.graph import Process
 
+ROBOT = ("sim_arm", "name or YAML file of the robot")
+NAMESPACE = ("", "name of this arm among several")
+"""Launch arguments: what they are by default, and what they mean."""
 
-def argument(name: str, default: str, description: str) -> Any:
-    """A launch argument."""
-    from launch.actions import DeclareLaunchArgument
 
-    return DeclareLaunchArgument(name, default_value=default, description=description)
+def description(start: Callable[[Any], list[Any]], command: str, **arguments: tuple[str, str]) -> Any:
+    """What `ros2 launch` asks for: `arguments`, `overrides` as `robot-stack COMMAND` takes them, and the actions that `start`
+    gives once they are known."""
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+    from launch import LaunchDescription
+
+    arguments["overrides"] = ("", f"settings, as `robot-stack {command}` takes them")
+    declared = [DeclareLaunchArgument(name, default_value=by, description=text) for name, (by, text) in arguments.items()]
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])
 
 
 def bring_up(context: Any, robot: str, bundle: str = "", namespace: str = "") -> list[Any]:
@@ -30,10 +40,9 @@ def bring_up(context: Any, robot: str, bundle: str = "", namespace: str = "") ->
     command = load(RunCommand, [f"bundle={bundle}", *asked]) if bundle else load(RecordCommand, asked)
     domain = command.run.domain if command.run.domain > 0 else int(os.environ.get("ROS_DOMAIN_ID", "0"))
     prepared = prepare(command, domain)
-    processes = (*([prepared.description.world] if prepared.description.world else []), *prepared.description.nodes)
     return [
         *(SetEnvironmentVariable(name, value) for name, value in prepared.environment.items()),
-        *(_execute(process) for process in processes),
+        *(_execute(process) for process in prepared.description.processes),
     ]
 
 

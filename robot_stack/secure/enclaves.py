@@ -92,7 +92,7 @@ def _person(name: str, heard: Sequence[Topic], namespace: str) -> Enclave:
 
 
 def _dds(topics: Sequence[Topic], namespace: str) -> tuple[str, ...]:
-    return tuple("rt" + (topic.name if topic.shared else within(namespace, topic.name)) for topic in topics)
+    return tuple(f"rt{topic.wire_name(namespace)}" for topic in topics)
 
 
 def governance() -> bytes:
