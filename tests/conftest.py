@@ -5,6 +5,7 @@ And the real graph: a small policy with random weights, exported once, kept by t
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,11 +61,18 @@ def bundle(pytestconfig: pytest.Config) -> Path:
         env = {
             name: value for name, value in os.environ.items() if name not in ("LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
         }
+        made = kept.with_name(f"{kept.name}.{os.getpid()}")
         subprocess.run(
-            [_python_with_torch(), str(EXPORTER), str(kept)],
+            [_python_with_torch(), str(EXPORTER), str(made)],
             env={**env, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             check=True,
         )
+        try:
+            made.rename(kept)
+        except OSError:
+            if not kept.is_dir():
+                raise
+            shutil.rmtree(made)  # another run of the tests, begun at the same time, was first
     return kept
 
 
