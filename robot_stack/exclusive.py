@@ -12,8 +12,7 @@ def hold(name: str, shared: bool = False) -> IO[str] | None:
 
     `shared`: with others that hold it shared, too.
     """
-    path = Path(tempfile.gettempdir()) / f"robot_stack_{os.getuid()}_{name}.lock"
-    file = path.open("a+")
+    file = _lock_file(name).open("a+")
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -27,5 +26,9 @@ def hold(name: str, shared: bool = False) -> IO[str] | None:
 
 def holder(name: str) -> str:
     """The process id that last took the lock on `name`, or "unknown"."""
-    path = Path(tempfile.gettempdir()) / f"robot_stack_{os.getuid()}_{name}.lock"
+    path = _lock_file(name)
     return (path.read_text().strip() if path.is_file() else "") or "unknown"
+
+
+def _lock_file(name: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"robot_stack_{os.getuid()}_{name}.lock"

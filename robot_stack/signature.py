@@ -60,10 +60,10 @@ def verify(folder: Path, trusted: Sequence[str | Path]) -> str:
     from cryptography.exceptions import InvalidSignature
 
     keys = [(str(file), _public(Path(file))) for file in trusted]
-    signature = _signature(folder)
+    signature, signed = _signature(folder), _signed(folder)
     for file, key in keys:
         try:
-            key.verify(signature, _signed(folder))
+            key.verify(signature, signed)
         except InvalidSignature:
             continue
         return file

@@ -117,7 +117,7 @@ class Session:
     def episodes(self) -> Iterator[Ended]:
         """Each episode that is kept, as it ends; those redone or discarded are only spoken of."""
         while self.kept < self.count and not self.quitting:
-            self.rig.prepare(self.first + self.kept, self.scenarios[self.kept % len(self.scenarios)])
+            self._prepare()
             if not self._ready():
                 return
             if not self._begun():
@@ -126,6 +126,9 @@ class Session:
             if ended is not None and (ended := self._judged(ended)) is not None:
                 self.kept, self._kept_at = self.kept + 1, self.clock()
                 yield ended
+
+    def _prepare(self) -> None:
+        self.rig.prepare(self.first + self.kept, self.scenarios[self.kept % len(self.scenarios)])
 
     def _ready(self) -> bool:
         """Until it is to start. False: it is not, the session ends."""
@@ -148,7 +151,7 @@ class Session:
                 case Key.DISCARD if self.kept:
                     self._try(self.rig.discard)
                     self.kept -= 1
-                    self.rig.prepare(self.first + self.kept, self.scenarios[self.kept % len(self.scenarios)])
+                    self._prepare()
             if self.rig.news().recording:
                 return True
 

@@ -22,8 +22,9 @@ def main(asked: SecureCommand) -> int:
     """Does what was asked and says what came of it. Raises ConfigError, PolicyError."""
     match asked.action:
         case "enclaves":
-            made = make_keystore(Path(asked.out).resolve(), _listed(asked), asked.days)
-            print(f"{made}: {len(_listed(asked))} enclaves for {asked.days} days; next: robot-stack run run.keystore={asked.out}")
+            listed = _listed(asked)
+            made = make_keystore(Path(asked.out).resolve(), listed, asked.days)
+            print(f"{made}: {len(listed)} enclaves for {asked.days} days; next: robot-stack run run.keystore={asked.out}")
         case "keygen":
             private, public = make_key_pair(Path(asked.key))
             print(f"{private}: keep it off the robot\n{public}: next: run.trusted_keys=[{public}]")
