@@ -3,15 +3,15 @@
 import json
 import struct
 
-import cv2
 import numpy as np
 
 from robot_stack.config.console import ConsoleCommand
 from robot_stack.console.overlay import overlay
 from robot_stack.console.view import View
+from robot_stack.data.video import jpeg
 from robot_stack.kinematics import Kinematics
 from robot_stack.robot import CameraSpec
-from robot_stack.types import CameraFrame, Image
+from robot_stack.types import CameraFrame
 
 
 def packet(frame: CameraFrame, spec: CameraSpec, kinematics: Kinematics, view: View, command: ConsoleCommand) -> bytes:
@@ -20,13 +20,3 @@ def packet(frame: CameraFrame, spec: CameraSpec, kinematics: Kinematics, view: V
     drawn = {} if q is None or not np.isfinite(q).all() else overlay(spec, kinematics, q, view.chunk, view.hazards, frame.t_ns)
     header = json.dumps(drawn, allow_nan=False).encode()
     return struct.pack(">I", len(header)) + header + jpeg(frame.rgb, command.camera_width, command.jpeg_quality)
-
-
-def jpeg(rgb: Image, width_max: int, quality: int) -> bytes:
-    """`rgb` (H, W, 3) as JPEG, no wider than `width_max`."""
-    height, width, _ = rgb.shape
-    if width > width_max:
-        size = (width_max, max(1, round(height * width_max / width)))
-        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes() if done else b""

@@ -20,9 +20,9 @@ from robot_stack.data.from_log import sampled
 from robot_stack.data.log import LogMetadata, LogWriter
 from robot_stack.data.log_index import LogFacts, facts_of
 from robot_stack.data.log_reader import EpisodeLog, read_log
-from robot_stack.data.recording import ACTION, ROW_NS, STATE, TIMESTAMP, Clip, Entry, Pictures, Recording
+from robot_stack.data.recording import ACTION, ROW_NS, STATE, TIMESTAMP, Entry, Pictures, Recording
 from robot_stack.data.rosbags_messages import deserialize_cdr, make, serialize_cdr
-from robot_stack.data.video import iterate_clip
+from robot_stack.data.video import iterate
 from robot_stack.data.wire import COLUMN, header
 from robot_stack.data.wire_scalars import JOINT_STATE
 from robot_stack.errors import DataError
@@ -172,7 +172,7 @@ def write_log(found: Recording, folder: Path) -> None:
         values.pop(_topic(ACTION))
     with LogWriter(folder, metadata, patient=True) as log:
         put = _joints_put(log, found, commanded, times)
-        pictures = {c: iterate_clip(p) if isinstance(p, Clip) else iter(p) for c, p in found.cameras.items()}
+        pictures = {c: iterate(p) for c, p in found.cameras.items()}
         for i, t_ns in enumerate(times.tolist()):
             put(i, t_ns)
             for topic, rows_of in values.items():

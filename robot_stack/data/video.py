@@ -1,4 +1,4 @@
-"""Pictures out of video files and out of compressed bytes, resized while decoding; and pictures into a video file."""
+"""Pictures out of video files and out of compressed bytes, resized while decoding; and pictures into such."""
 
 import ctypes
 import math
@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from robot_stack.data.recording import Clip
+from robot_stack.data.recording import Clip, Pictures
 from robot_stack.errors import DataError
 from robot_stack.types import Array, Image
 
@@ -43,6 +43,11 @@ def decode_video(path: Path, size: Size, times: Array) -> Image:
         images[i] = frame.reformat(width, height, "rgb24", interpolation="AREA").to_ndarray()
     assert images is not None, "a clip has at least one picture"
     return images
+
+
+def iterate(pictures: Clip | Pictures) -> Iterator[Image]:
+    """`pictures` one by one, uint8 (H, W, 3), wherever they lie. Raises DataError as `decode_video`."""
+    return iterate_clip(pictures) if isinstance(pictures, Clip) else iter(pictures)
 
 
 def iterate_clip(clip: Clip) -> Iterator[Image]:
@@ -161,6 +166,18 @@ def psnr_db(kept: dict[int, Image], path: Path, rate_hz: float) -> float:
     ]
     mean = float(np.mean(errors))
     return 10 * math.log10(255**2 / mean) if mean else math.inf
+
+
+def jpeg(rgb: Image, width_most: int = 0, quality: int = 80) -> bytes:
+    """`rgb` (H, W, 3) as JPEG, no wider than `width_most` px (0: as it is)."""
+    height, width, _ = rgb.shape
+    if 0 < width_most < width:
+        size = (width_most, max(1, round(height * width_most / width)))
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    bgr = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done, "an 8-bit picture can always be encoded"
+    return data.tobytes()
 
 
 def decode_pictures(packed: Sequence[bytes], name: str, size: Size) -> Image:

@@ -1,26 +1,24 @@
 """The episode browser: one HTML page that holds everything it shows. Thumbnails, joints, label tracks, flags."""
 
-import base64
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
-import jinja2
 import numpy as np
 
 from robot_stack.config.datasets import DataShowCommand
 from robot_stack.data.catalogue import Catalogue
 from robot_stack.data.from_log import DECISIONS, MODES
 from robot_stack.data.recording import ACTION, ROW_NS, STATE, TIMESTAMP, Clip, Pictures, Recording
-from robot_stack.data.video import iterate_clip
+from robot_stack.data.video import iterate_clip, jpeg
 from robot_stack.datasets.convert import Fault
 from robot_stack.datasets.flags import flags
 from robot_stack.datasets.look import Totals
 from robot_stack.errors import DataError
 from robot_stack.replay import plots
+from robot_stack.replay.page import data_url, template, write_html
 from robot_stack.replay.views import Span
 from robot_stack.types import Array, Image
 
@@ -80,7 +78,7 @@ def write_page(catalogue: Catalogue, settings: DataShowCommand) -> list[Fault]:
 
 def write_cards(catalogue: Catalogue, cards: list[Card], faults: list[Fault], page: Path, what: str = "") -> None:
     """Write `page` with `cards` of episodes, or of `what` else, in that order. Raises DataError when it cannot be written."""
-    text = _template().render(
+    text = template("browse.html.j2", Path(__file__).parent).render(
         title=catalogue.root.name,
         kind=catalogue.source.kind,
         totals=Totals.of(catalogue.entries()),
@@ -90,17 +88,7 @@ def write_cards(catalogue: Catalogue, cards: list[Card], faults: list[Fault], pa
         faults=faults,
         cards=cards,
     )
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"page {page}: {error.strerror}; name a file that can be written to") from error
-
-
-def _template() -> jinja2.Template:
-    folders = [Path(__file__).parent, Path(plots.__file__).parent]
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folders), autoescape=True, trim_blocks=True)
-    return environment.get_template("browse.html.j2")
+    write_html(page, text)
 
 
 def card_of(found: Recording, thumbnails: int, note: str) -> Card:
@@ -112,7 +100,8 @@ def card_of(found: Recording, thumbnails: int, note: str) -> Card:
         images = list(_chosen(pictures, chosen))
         if len(images) > 2 and all(np.array_equal(a, b) for a, b in itertools.pairwise(images)):
             odd.append(f"{camera}: all thumbnails are the same picture")
-        strips[camera] = [(float(t), _url(image)) for t, image in zip(found.times_s()[chosen], images, strict=True)]
+        urls = [data_url(jpeg(image, THUMBNAIL_WIDTH)) for image in images]
+        strips[camera] = list(zip(found.times_s()[chosen].tolist(), urls, strict=True))
     seconds = len(found) / found.rate_hz
     return Card(
         found.name, found.task, len(found), seconds, found.rate_hz, odd, strips, list(_tracks(found)), list(_joints(found))
@@ -127,13 +116,6 @@ def _chosen(pictures: Clip | Pictures, rows: Any) -> Iterator[Image]:
         return
     wanted = set(rows.tolist())
     yield from (picture for row, picture in enumerate(pictures) if row in wanted)
-
-
-def _url(image: Image) -> str:
-    height = max(round(image.shape[0] * THUMBNAIL_WIDTH / image.shape[1]), 1)
-    small = cv2.resize(image, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
-    _, packed = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
-    return "data:image/jpeg;base64," + base64.b64encode(packed.tobytes()).decode()
 
 
 def _joints(found: Recording) -> Iterator[Joint]:

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 
 from robot_stack.data.catalogue import Catalogue
-from robot_stack.data.recording import ACTION, STATE, Clip, Recording
-from robot_stack.data.video import iterate_clip
+from robot_stack.data.recording import ACTION, STATE, Recording
+from robot_stack.data.video import iterate
 from robot_stack.datasets.convert import Fault
 from robot_stack.errors import DataError
 
@@ -27,6 +27,7 @@ def open_in_rerun(catalogue: Catalogue, episodes: list[str], limit: int, out: st
             _log(catalogue.recording(entry))
         except DataError as error:
             faults.append(Fault(entry.name, str(error)))
+    rerun.disconnect()  # a file gets its index at its end
     return faults
 
 
@@ -44,7 +45,6 @@ def _log(found: Recording) -> None:
             rr.log(path, rr.SeriesLines(names=list(words)), static=True)
             rr.send_columns(path, [index], rr.Scalars.columns(scalars=wide))
     for camera, pictures in found.cameras.items():
-        images = iterate_clip(pictures) if isinstance(pictures, Clip) else iter(pictures)
-        for time_s, image in zip(times, images, strict=True):
+        for time_s, image in zip(times, iterate(pictures), strict=True):
             rr.set_time("time", duration=float(time_s))
             rr.log(f"{found.name}/{camera}", rr.Image(image).compress(jpeg_quality=85))

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from robot_stack.config.relabel import RewardSettings
 from robot_stack.config.robot_file import load_robot
-from robot_stack.data.recording import Clip, Recording
-from robot_stack.data.video import iterate_clip
+from robot_stack.data.recording import Recording
+from robot_stack.data.video import iterate
 from robot_stack.errors import ConfigError, DataError
 from robot_stack.kinematics import camera_matrix, camera_pose
 from robot_stack.robot import CameraSpec
@@ -63,7 +63,7 @@ def region(hsv: Image, hue: int, span: int) -> NDArray[np.int32] | None:
 def last_picture(episode: Recording, camera: str) -> Image:
     """The last of the episode's pictures of `camera`, uint8 (H, W, 3)."""
     pictures = episode.cameras[camera].pick(slice(len(episode) - 1, None))
-    return next(iter(iterate_clip(pictures) if isinstance(pictures, Clip) else pictures))
+    return next(iterate(pictures))
 
 
 def _middle(outline: NDArray[np.int32]) -> Array:

@@ -3,12 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jinja2
 import numpy as np
 
-from robot_stack.errors import DataError
 from robot_stack.relabel.coverage import CELLS, CoverageMap
-from robot_stack.replay import plots
+from robot_stack.replay.page import template, write_html
 
 if TYPE_CHECKING:
     from robot_stack.relabel.quality import Quality
@@ -16,14 +14,8 @@ if TYPE_CHECKING:
 
 def write_page(found: "Quality", title: str, page: Path) -> None:
     """Write it. Raises DataError when `page` cannot be written."""
-    folders = [Path(__file__).parent, Path(plots.__file__).parent]
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(folders), autoescape=True, trim_blocks=True)
-    text = environment.get_template("quality.html.j2").render(title=title, found=found, map=drawn(found.covered))
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"page {page}: {error.strerror}; name a file that can be written to") from error
+    text = template("quality.html.j2", Path(__file__).parent).render(title=title, found=found, map=drawn(found.covered))
+    write_html(page, text)
 
 
 def drawn(covered: CoverageMap) -> str:

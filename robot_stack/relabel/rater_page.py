@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from robot_stack.errors import ConfigError
-from robot_stack.relabel.raters import Answer, Scene, jpeg
+from robot_stack.relabel.raters import Answer, Scene, encoded
 
 PAGE = Path(__file__).with_name("rater_page.html")
 SHOWN = 24
@@ -100,7 +100,7 @@ class BrowserRater:
 
 
 def _jpegs(scene: Scene) -> list[str]:
-    return [jpeg(rgb) for rgb in scene.pictures(SHOWN)]
+    return [encoded(rgb) for rgb in scene.pictures(SHOWN)]
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 
 from robot_stack.config.relabel import PreferenceSettings
 from robot_stack.data.recording import Recording
+from robot_stack.data.video import jpeg
 from robot_stack.errors import ConfigError
 from robot_stack.types import Image
+
+QUALITY = 95
+"""Of the JPEGs that are rated."""
 
 
 class Answer(Enum):
@@ -124,13 +127,12 @@ class ModelRater:
 
 
 def _picture(rgb: Image) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{jpeg(rgb)}"}}
+    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{encoded(rgb)}"}}
 
 
-def jpeg(rgb: Image) -> str:
+def encoded(rgb: Image) -> str:
     """A picture (H, W, 3) as base64 of its JPEG."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR))
-    return base64.b64encode(data.tobytes()).decode()
+    return base64.b64encode(jpeg(rgb, quality=QUALITY)).decode()
 
 
 def make_rater(settings: PreferenceSettings) -> Rater:

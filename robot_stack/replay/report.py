@@ -1,20 +1,17 @@
 """The report: one HTML file that holds everything it shows, and the same figures as JSON beside it."""
 
-import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from robot_stack.data.log import read_log
-from robot_stack.errors import DataError, RobotStackError
+from robot_stack.errors import RobotStackError
 from robot_stack.parallel import parallel_map
 from robot_stack.replay import plots
+from robot_stack.replay.page import data_url, template, write_html
 from robot_stack.replay.verdicts import replay_verdicts, safety_of
 from robot_stack.replay.views import EpisodeView, episode_view
 from robot_stack.types import Array, Decision
@@ -64,14 +61,7 @@ def write_report(contents: Contents, out: Path) -> Path:
     Raises DataError when that cannot be written.
     """
     page = out if out.suffix == ".html" else out / "report.html"
-    text = json.dumps(figures(contents), indent=2, allow_nan=False) + "\n"
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(render(contents), encoding="utf-8")
-        page.with_suffix(".json").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"report {page}: {error.strerror}; name a folder that can be written to") from error
-    return page
+    return write_html(page, render(contents), figures(contents))
 
 
 def report_on_logs(logs: Sequence[Path], out: Path, title: str = "Recorded episodes", ray: str = "") -> Path:
@@ -176,26 +166,6 @@ def render(contents: Contents) -> str:
     )
 
 
-def template(name: str) -> jinja2.Template:
-    """The page `name` of this folder, with the filters `figure` and `percent`; what it is given is escaped."""
-    folder = resources.files("robot_stack.replay")
-    loader = jinja2.FunctionLoader(lambda file: folder.joinpath(file).read_text(encoding="utf-8"))
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"figure": figure, "percent": lambda share: f"{100 * share:.0f} %"}
-    return environment.get_template(name)
-
-
-def figure(value: Any) -> str:
-    """A number in a few digits; words as they are; nothing as a dash."""
-    if value is None or (isinstance(value, float) and not np.isfinite(value)):
-        return "–"
-    if isinstance(value, bool | str):
-        return str(value)
-    return f"{value:,d}" if isinstance(value, int) else f"{value:.3g}"
-
-
 def _card(view: EpisodeView) -> dict[str, Any]:
     span = view.duration_s
     drawings = [
@@ -220,12 +190,6 @@ def _card(view: EpisodeView) -> dict[str, Any]:
         "shares": {d.value: view.share(d) for d in Decision},
         "margin_min": _smallest(view.margin),
     }
-
-
-def data_url(data: bytes) -> str:
-    """The picture itself as a URL: a PNG, else a JPEG."""
-    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _training(training: Training) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
 
 from robot_stack.clock import NS_PER_S, seconds
 from robot_stack.control import HUMAN_SOURCES
 from robot_stack.data.log_reader import EpisodeLog
+from robot_stack.data.video import jpeg
 from robot_stack.data.wire import ChoiceNote
 from robot_stack.data.wire_step import sentence
 from robot_stack.errors import DataError
@@ -18,7 +18,6 @@ from robot_stack.replay.verdicts import most_first
 from robot_stack.types import ARMED, Array, CameraFrame, Decision, FailureScore, Mode, Step
 
 NUM_PICTURES = 10
-_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 82]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +187,7 @@ def _strips(log: EpisodeLog, begin: int, end: int, cameras: Sequence[str]) -> di
 
 
 def _picture(frame: CameraFrame, begin: int) -> Picture:
-    done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(np.asarray(frame.rgb), cv2.COLOR_RGB2BGR), _JPEG)
-    assert done, "an 8-bit picture can always be encoded"
-    return Picture(seconds(frame.t_ns - begin), jpeg.tobytes())
+    return Picture(seconds(frame.t_ns - begin), jpeg(frame.rgb))
 
 
 def _latencies(log: EpisodeLog, steps: Sequence[Step], notes: Sequence[ChoiceNote]) -> dict[str, Array]:

@@ -3,7 +3,6 @@
 The episodes it points at, recorded ones and those played again, are a page of their own beside it (`replay.report`).
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,11 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import cv2
 import numpy as np
 
 from robot_stack.data.episode import Episode
-from robot_stack.errors import DataError
+from robot_stack.data.video import jpeg
 from robot_stack.replay import plots
 from robot_stack.replay.behaviour import Behaviour
 from robot_stack.replay.gate import drawings
@@ -25,9 +23,9 @@ from robot_stack.replay.gate.probes import Worst
 from robot_stack.replay.gate.rules import RULES, Finding
 from robot_stack.replay.gate.simulation import worst_episodes
 from robot_stack.replay.lockstep import Outcome
+from robot_stack.replay.page import data_url, figure, template, write_html
 from robot_stack.replay.protections import wilson
-from robot_stack.replay.report import data_url, figure, plain, report_on_logs, template
-from robot_stack.types import Image
+from robot_stack.replay.report import plain, report_on_logs
 
 COLOURS = {
     "let through": "#a11d2b",
@@ -58,13 +56,8 @@ def write_verdict(judged: Judged, episodes: Sequence[Episode], logs: Mapping[str
 
     The episodes pointed at go to `out`/`EPISODES`. Raises DataError when that cannot be written.
     """
-    page = out / "verdict.html"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        page.write_text(render(judged, strips(judged, episodes, logs, out), cards(judged, logs)), encoding="utf-8")
-        page.with_suffix(".json").write_text(json.dumps(figures(judged), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"verdict {page}: {error.strerror}; name a folder that can be written to") from error
+    text = render(judged, strips(judged, episodes, logs, out), cards(judged, logs))
+    page = write_html(out / "verdict.html", text, figures(judged))
     if shown := cards(judged, logs):
         report_on_logs([logs[name] for name in shown], out / EPISODES, "Episodes of the verdict")
     return page
@@ -158,19 +151,13 @@ def strips(judged: Judged, episodes: Sequence[Episode], logs: Mapping[str, Path]
             middle + np.arange(-STRIP // 2 + 1, STRIP // 2 + 1) * max(1, round(episode.rate_hz / 5)), 0, len(episode) - 1
         )
         pictures = {
-            name: [(i / episode.rate_hz, data_url(_jpeg(images[i]))) for i in at]
+            name: [(i / episode.rate_hz, data_url(jpeg(images[i]))) for i in at]
             for name, images in sorted(episode.images.items())
         }
         folder = logs.get(worst.episode)
         link = cards(judged, logs).get(worst.episode, "")
         found.append(Strip(worst, link, os.path.relpath(folder, out) if folder else "", pictures, drawings.chunk(worst)))
     return found
-
-
-def _jpeg(rgb: Image) -> bytes:
-    done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
-    assert done, "an 8-bit picture can always be encoded"
-    return jpeg.tobytes()
 
 
 def render(judged: Judged, worst: Sequence[Strip], links: Mapping[str, str]) -> str:
