@@ -90,6 +90,10 @@ class Recording:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
+    def numbers(self, name: str) -> Array:
+        """(n, D) float64: the column `name`, one number or more a row."""
+        return np.asarray(self.columns[name], dtype=np.float64).reshape(len(self), -1)
+
     def times_s(self) -> Array:
         """(n,) seconds since the first row: the column `timestamp`, or an even grid where there is none."""
         if TIMESTAMP in self.columns:
@@ -139,7 +143,8 @@ def row_of(time_s: float, rate_hz: float) -> int:
 class Entry:
     """One episode as the catalogue lists it. `key` finds it in the dataset at `root`; `start_s`, `stop_s` and `stride` are what
     edits left of it. `rows`: how many that are, as far as the index knows. `note`: what is wrong, where the index says so.
-    `labels`: files of labels (`data.labels`), the newest last, below the folder of labels of the dataset that lists it.
+    `labels`: files of labels (`data.labels`), the newest last, below the folder of labels of the dataset that lists it; whole
+    paths where they came with another dataset.
     `mark`: what a person said of it while it was recorded; `flags`: what the quality gate found, as sentences."""
 
     name: str

@@ -17,7 +17,7 @@ def flags(found: Recording) -> list[str]:
     faults = found.faults()
     if faults or STATE not in found.columns or len(found) < 3:
         return faults or ([] if STATE in found.columns else [f"no {STATE}"])
-    q = np.asarray(found.columns[STATE], dtype=np.float64).reshape(len(found), -1)
+    q = found.numbers(STATE)
     steps, span = np.abs(np.diff(q, axis=0)), np.ptp(q, axis=0)
     if span.max() < STILL:
         return ["no motion"]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from robot_stack.config.labellers import ActionsSettings
 from robot_stack.data.catalogue import Catalogue
 from robot_stack.data.labels import Labels
-from robot_stack.data.recording import ACTION, STATE, Clip, Recording
-from robot_stack.data.video import iterate_clip
+from robot_stack.data.recording import ACTION, STATE, Recording
+from robot_stack.data.video import iterate
 from robot_stack.errors import DataError
 from robot_stack.relabel.labeller import Labeller
 from robot_stack.types import Array, Image
@@ -124,7 +124,7 @@ class _Fact:
 
 def measure(episode: Recording, settings: ActionsSettings) -> _Fact:
     """What is learned from of one episode. Raises DataError where it has no such source."""
-    action = _wide(episode, ACTION) if ACTION in episode.columns else None
+    action = episode.numbers(ACTION) if ACTION in episode.columns else None
     if action is not None and not np.isfinite(action).all():
         action = None
     if settings.source == "pictures":
@@ -132,16 +132,12 @@ def measure(episode: Recording, settings: ActionsSettings) -> _Fact:
             raise DataError(
                 f"actions.source=pictures: episode {episode.name} has no camera, allowed one or more, or source=state"
             )
-        views = [iterate_clip(p) if isinstance(p, Clip) else iter(p) for p in episode.cameras.values()]
+        views = [iterate(p) for p in episode.cameras.values()]
         return _Fact(np.hstack([shrunk(view, settings.pixels) for view in views]), action, relative=False)
     if STATE not in episode.columns:
         raise DataError(f"actions: episode {episode.name} has no {STATE}, allowed one, or source=pictures")
     same = bool(episode.names.get(STATE)) and episode.names.get(STATE) == episode.names.get(ACTION)
-    return _Fact(_wide(episode, STATE), action, same)
-
-
-def _wide(episode: Recording, name: str) -> Array:
-    return np.asarray(episode.columns[name], dtype=np.float64).reshape(len(episode), -1)
+    return _Fact(episode.numbers(STATE), action, same)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +171,7 @@ def label(episode: Recording, settings: ActionsSettings, gathered: _Gathered) ->
     mean, std = gathered.proxies[episode.name]
     known = episode.name in gathered.known
     labels: dict[str, Any] = {
-        "proxy_action": _wide(episode, ACTION) if known else mean,
+        "proxy_action": episode.numbers(ACTION) if known else mean,
         "proxy_action_std": np.zeros_like(std) if known else std,
         "proxy_known": known,
     }

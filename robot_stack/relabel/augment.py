@@ -7,7 +7,6 @@ beside it. Pictures are not changed: copies are for policies that see joints. Co
 `augment_kept`.
 """
 
-import zlib
 from functools import partial
 from typing import Any
 
@@ -19,7 +18,7 @@ from robot_stack.data.labels import Labels
 from robot_stack.data.recording import STATE, Recording
 from robot_stack.errors import DataError
 from robot_stack.kinematics import Kinematics
-from robot_stack.relabel.labeller import Labeller
+from robot_stack.relabel.labeller import Labeller, random_of
 from robot_stack.relabel.motion import motion_of
 from robot_stack.relabel.transforms import Scene, Transform, approach, error_covariance, guided, moved, strayed, turned
 from robot_stack.robot import RobotSpec
@@ -68,7 +67,7 @@ def label(episode: Recording, settings: AugmentSettings, gathered: Any) -> Label
     motion = motion_of(episode)
     if episode.names.get(STATE) != spec.joint_names or not motion.follows:
         raise DataError(f"augment: episode {episode.name} has not the joints of {spec.name}; name its robot with augment.robot=")
-    rng = np.random.default_rng([settings.seed, zlib.crc32(episode.name.encode())])
+    rng = random_of(episode, settings.seed)
     scene = handled(motion.q, motion.action, spec)
     rule = partial(progress, place=settings.place)
     copies = [] if scene is None else guided(scene, partial(draw, spec, settings), rule, settings.copies, rng)

@@ -8,7 +8,6 @@ from then on, until the run is taken back.
 """
 
 import string
-import zlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from robot_stack.config.relabel import HindsightSettings
 from robot_stack.data.labels import INSTRUCTION, Labels
 from robot_stack.data.recording import STATE, Recording
 from robot_stack.errors import ConfigError
-from robot_stack.relabel.labeller import Labeller
+from robot_stack.relabel.labeller import Labeller, random_of
 
 
 def reads(settings: HindsightSettings) -> tuple[str, ...]:
@@ -30,7 +29,7 @@ def reads(settings: HindsightSettings) -> tuple[str, ...]:
 
 def label(episode: Recording, settings: HindsightSettings, gathered: None) -> Labels:
     """`goal`, `goal_reward`, `goal_steps` and, where every label it names says something, `instruction`."""
-    q = np.asarray(episode.columns[STATE], dtype=np.float64).reshape(len(episode), -1)
+    q = episode.numbers(STATE)
     ahead = _ahead(episode, settings)
     goal = q[ahead]
     following = np.concatenate([q[1:], q[-1:]])
@@ -51,7 +50,7 @@ def _ahead(episode: Recording, settings: HindsightSettings) -> NDArray[np.int64]
     rows, last = np.arange(len(episode)), len(episode) - 1
     if settings.goal == "last":
         return np.full(len(episode), last)
-    random = np.random.default_rng([settings.seed, zlib.crc32(episode.name.encode())])
+    random = random_of(episode, settings.seed)
     farthest = (
         np.minimum(rows + round(settings.horizon * episode.rate_hz), last) if settings.horizon else np.full_like(rows, last)
     )

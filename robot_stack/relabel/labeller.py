@@ -1,8 +1,11 @@
 """What a labeller is made of; how to write one is told in the package's docstring."""
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from robot_stack.data.catalogue import Catalogue
 from robot_stack.data.labels import Labels
@@ -12,6 +15,11 @@ from robot_stack.data.recording import Recording
 def nothing(settings: Any) -> tuple[str, ...]:
     """Reads no labels of other runs."""
     return ()
+
+
+def random_of(episode: Recording, seed: int) -> np.random.Generator:
+    """Draws that depend on `seed` and the episode's name alone, so not on which others there are, nor in which order."""
+    return np.random.default_rng([seed, zlib.crc32(episode.name.encode())])
 
 
 @dataclass(frozen=True, slots=True)

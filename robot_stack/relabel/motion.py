@@ -43,13 +43,9 @@ def motion_of(found: Recording) -> Motion:
     """
     if STATE not in found.columns:
         raise DataError(f"episode {found.name}: found no {STATE}, allowed one (n, D); see `data info`")
-    q = _wide(found, STATE)
-    action = _wide(found, ACTION) if ACTION in found.columns else np.full_like(q, np.nan)
+    q = found.numbers(STATE)
+    action = found.numbers(ACTION) if ACTION in found.columns else np.full_like(q, np.nan)
     if not np.isfinite(action).any():
         action = np.concatenate([q[1:], q[-1:]])
     rewards = next((name for name in REWARDS if name in found.columns), None)
-    return Motion(found.name, found.rate_hz, q, action, None if rewards is None else _wide(found, rewards)[:, 0])
-
-
-def _wide(found: Recording, name: str) -> Array:
-    return np.asarray(found.columns[name], dtype=np.float64).reshape(len(found), -1)
+    return Motion(found.name, found.rate_hz, q, action, None if rewards is None else found.numbers(rewards)[:, 0])

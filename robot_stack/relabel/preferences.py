@@ -24,8 +24,8 @@ from tqdm import tqdm
 from robot_stack.config.relabel import PreferenceSettings
 from robot_stack.data.catalogue import Catalogue
 from robot_stack.data.labels import Labels, labels_folder
-from robot_stack.data.recording import ACTION, STATE, Clip, Recording
-from robot_stack.data.video import iterate_clip
+from robot_stack.data.recording import ACTION, STATE, Recording
+from robot_stack.data.video import iterate
 from robot_stack.errors import DataError
 from robot_stack.relabel.labeller import Labeller
 from robot_stack.relabel.raters import Answer, Rater, Scene, make_rater
@@ -72,9 +72,9 @@ def reads(settings: PreferenceSettings) -> tuple[str, ...]:
 
 def inputs(episode: Recording) -> Array:
     """x (n, D): joints, their speeds and how far each is commanded from where it is."""
-    q = np.asarray(episode.columns[STATE], dtype=np.float64).reshape(len(episode), -1)
+    q = episode.numbers(STATE)
     qd = np.diff(q, axis=0, prepend=q[:1]) * episode.rate_hz
-    action = np.asarray(episode.columns.get(ACTION, q), dtype=np.float64).reshape(len(episode), -1)
+    action = episode.numbers(ACTION) if ACTION in episode.columns else q
     return np.concatenate([q, qd, action - q if action.shape == q.shape else action], axis=1)
 
 
@@ -214,7 +214,7 @@ def pictures(episode: Recording, start: int, stop: int, camera: str, count: int)
     if name not in episode.cameras:
         raise DataError(f"preferences.camera: episode {episode.name} has {', '.join(episode.cameras) or 'none'}, found {name!r}")
     clip = episode.cameras[name].pick(slice(start, stop, max((stop - start) // count, 1)))
-    return list(iterate_clip(clip) if isinstance(clip, Clip) else clip)[:count]
+    return list(iterate(clip))[:count]
 
 
 def logistic(x: Array, y: Array, ridge: float, steps: int = 20) -> Array:

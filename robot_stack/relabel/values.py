@@ -15,7 +15,6 @@ the value, lies behind. With `reward` of `rewards` they feed `weights.by=value`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from zlib import crc32
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from robot_stack.config.relabel import ValueSettings
 from robot_stack.data.catalogue import Catalogue
 from robot_stack.data.labels import Labels
 from robot_stack.data.recording import STATE, Recording
-from robot_stack.relabel.labeller import Labeller
+from robot_stack.relabel.labeller import Labeller, random_of
 from robot_stack.types import Array
 
 LEAST = 1e-3
@@ -56,14 +55,14 @@ class Value:
 
 def states(episode: Recording) -> Array:
     """x (n, 2 J): joints and their speeds."""
-    q = np.asarray(episode.columns[STATE], dtype=np.float64).reshape(len(episode), -1)
+    q = episode.numbers(STATE)
     return np.concatenate([q, np.diff(q, axis=0, prepend=q[:1]) * episode.rate_hz], axis=1)
 
 
 def measure(episode: Recording, settings: ValueSettings) -> dict[str, Array]:
     """Pairs of the episode: x, goal, and the steps between them. The draw depends on the seed and the episode's name alone."""
     x, last = states(episode), len(episode) - 1
-    random = np.random.default_rng([settings.seed, crc32(episode.name.encode())])
+    random = random_of(episode, settings.seed)
     row = random.integers(0, last + 1, settings.pairs)
     later = row + (random.random(settings.pairs) * (last + 1 - row)).astype(int)
     goal = np.where(random.random(settings.pairs) < 0.5, last, later)
