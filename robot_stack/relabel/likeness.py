@@ -56,36 +56,36 @@ def _resampled(values: Array) -> Array:
 
 def near_duplicates(motions: Sequence[Motion], threshold: float = NEAR) -> list[Pair]:
     """Pairs of episodes that are copies, bit for bit or nearly: the distance of their features is below `threshold`."""
+    return [Pair(motions[i].name, motions[j].name, why) for i, j, why in _alike(motions, threshold)]
+
+
+def _alike(motions: Sequence[Motion], threshold: float) -> Iterator[tuple[int, int, str]]:
+    """Which of `motions`, i < j, are near-duplicates, and why."""
     if len(motions) < 2:
-        return []
+        return
     found, prints = features(motions), [_fingerprint(m) for m in motions]
     width = np.sqrt(found.shape[1])
     _, _, axes = np.linalg.svd(found - found.mean(axis=0), full_matrices=False)
     pairs = cKDTree(found @ axes[:PROJECTED].T).query_pairs(threshold * width)
-    alike = []
     for i, j in sorted(pairs):
         distance = float(np.linalg.norm(found[i] - found[j]) / width)
         if distance < threshold:
-            why = "the same numbers" if prints[i] == prints[j] else f"{distance:.3f} standard deviations apart"
-            alike.append(Pair(motions[i].name, motions[j].name, why))
-    return alike
+            yield i, j, "the same numbers" if prints[i] == prints[j] else f"{distance:.3f} standard deviations apart"
 
 
 def leaks(trained: Sequence[Motion], held: Sequence[Motion], threshold: float = NEAR) -> list[Pair]:
     """(held-out, trained) pairs: near-duplicates, or a piece of the other, however it was cut."""
-    names = {id(m): m.name for m in held}
-    marked = [Motion(f"held/{m.name}", m.rate_hz, m.q, m.action) for m in held]
-    copies = [
-        p for p in near_duplicates([*trained, *marked], threshold) if p.one.startswith("held/") != p.other.startswith("held/")
-    ]
-    found = [Pair(p.other.removeprefix("held/"), p.one, p.why) for p in copies]
+    if not held:
+        return []
+    first, every = len(trained), [*trained, *held]
+    found = [Pair(every[j].name, every[i].name, why) for i, j, why in _alike(every, threshold) if i < first <= j]
     seen = {(p.one, p.other) for p in found}
     rows = {m.name: _rows(m) for m in trained}
     for m in held:
         mine = _rows(m)
         for name, theirs in rows.items():
             share = len(mine & theirs) / max(len(mine), 1)
-            if share > SHARED_ROWS and (names[id(m)], name) not in seen:
+            if share > SHARED_ROWS and (m.name, name) not in seen:
                 found.append(Pair(m.name, name, f"{100 * share:.0f} % of its rows are there too"))
     return found
 

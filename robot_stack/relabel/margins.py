@@ -10,7 +10,6 @@ A constraint that a robot does not have, or a log says nothing of, is never brok
 `margins.of`, clipped at `margins.most`: far is far. In other units than m only their signs compare.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -32,51 +31,38 @@ from safety.margins import obstacle_margins, workspace_margins
 
 NEVER = 1e3
 """The h of what cannot be broken."""
+CONSTRAINTS = ("limits", "workspace", "keep_out", "contact", "detector")
 
 
-def limits(episode: Recording, q: Array, spec: RobotSpec) -> Array:
+def constraints(episode: Recording, q: Array, spec: RobotSpec) -> dict[str, Array]:
+    """h (n,) of each of CONSTRAINTS while the joints are at `q` (n, J)."""
+    kinematics, settings = Kinematics(spec), SafetySettings()
+    points = kinematics.positions(q)
+    away = _to_hazards(episode, points, kinematics)
+    found = (
+        _limits(episode, q, spec),
+        workspace_margins(points, spec),
+        away - settings.keep_out_margin,
+        np.minimum(away, _between_links(points, kinematics, spec)),
+        _to_threshold(episode),
+    )
+    return dict(zip(CONSTRAINTS, found, strict=True))
+
+
+def _limits(episode: Recording, q: Array, spec: RobotSpec) -> Array:
     """(n,) the least room of any joint."""
     room = np.minimum(spec.q_max - q, q - spec.q_min).min(axis=1)
-    if "qd" not in episode.columns:
-        return np.asarray(room)
-    left = spec.qd_max - np.abs(np.asarray(episode.columns["qd"], dtype=np.float64))
-    return np.asarray(np.minimum(room, left.min(axis=1)))
+    if "qd" in episode.columns:
+        room = np.minimum(room, (spec.qd_max - np.abs(episode.numbers("qd"))).min(axis=1))
+    return np.asarray(room)
 
 
-def workspace(episode: Recording, q: Array, spec: RobotSpec) -> Array:
-    """(n,) m inside the walls."""
-    return workspace_margins(Kinematics(spec).positions(q), spec)
-
-
-def keep_out(episode: Recording, q: Array, spec: RobotSpec) -> Array:
-    """(n,) m to what the detector saw, beyond the margin the filter keeps."""
-    return _to_hazards(episode, q, spec) - SafetySettings().keep_out_margin
-
-
-def contact(episode: Recording, q: Array, spec: RobotSpec) -> Array:
-    """(n,) m until a link touches what the detector saw, or another link."""
-    touching = Links(spec, Kinematics(spec), replace(SafetySettings(), keep_out_margin=0.0, self_collision_margin=0.0))
-    gaps, _, _ = touching.gaps(Kinematics(spec).places(Kinematics(spec).poses(q)), NOTHING, 0.0)
-    return np.asarray(np.minimum(_to_hazards(episode, q, spec), gaps.h.min(axis=0, initial=NEVER)))
-
-
-def detector(episode: Recording, q: Array, spec: RobotSpec) -> Array:
-    """(n,) what is left to the monitor's threshold."""
-    if not {"threshold", "score"} <= episode.columns.keys():
-        return np.full(len(q), NEVER)
-    left = np.asarray(episode.columns["threshold"], dtype=np.float64) - np.asarray(episode.columns["score"], dtype=np.float64)
-    return np.where(np.isfinite(left), left, NEVER).reshape(-1)
-
-
-def _to_hazards(episode: Recording, q: Array, spec: RobotSpec) -> Array:
-    """(n,) m from the links to the nearest perceived sphere of each row."""
-    found = np.full(len(q), NEVER)
+def _to_hazards(episode: Recording, points: Array, kinematics: Kinematics) -> Array:
+    """(n,) m from the links of `points` (n, P, 3) to the nearest sphere that the detector saw in each row."""
+    found = np.full(len(points), NEVER)
     if "hazard_p" not in episode.columns:
         return found
-    centres = np.asarray(episode.columns["hazard_p"], dtype=np.float64).reshape(len(q), -1, 3)
-    radii = np.asarray(episode.columns["hazard_radius"], dtype=np.float64).reshape(len(q), -1)
-    kinematics = Kinematics(spec)
-    points = kinematics.positions(q)
+    centres, radii = episode.numbers("hazard_p").reshape(len(points), -1, 3), episode.numbers("hazard_radius")
     for p, radius in zip(np.swapaxes(centres, 0, 1), radii.T, strict=True):
         seen = np.isfinite(p).all(axis=1)
         if seen.any():
@@ -84,13 +70,19 @@ def _to_hazards(episode: Recording, q: Array, spec: RobotSpec) -> Array:
     return found
 
 
-CONSTRAINTS: dict[str, Callable[[Recording, Array, RobotSpec], Array]] = {
-    "limits": limits,
-    "workspace": workspace,
-    "keep_out": keep_out,
-    "contact": contact,
-    "detector": detector,
-}
+def _between_links(points: Array, kinematics: Kinematics, spec: RobotSpec) -> Array:
+    """(n,) m until two links touch."""
+    touching = Links(spec, kinematics, replace(SafetySettings(), keep_out_margin=0.0, self_collision_margin=0.0))
+    gaps, _, _ = touching.gaps(np.swapaxes(points, 0, 1), NOTHING, 0.0)
+    return np.asarray(gaps.h.min(axis=0, initial=NEVER))
+
+
+def _to_threshold(episode: Recording) -> Array:
+    """(n,) what is left to the monitor's threshold."""
+    if not {"threshold", "score"} <= episode.columns.keys():
+        return np.full(len(episode), NEVER)
+    left = episode.numbers("threshold")[:, 0] - episode.numbers("score")[:, 0]
+    return np.where(np.isfinite(left), left, NEVER)
 
 
 @lru_cache(maxsize=4)
@@ -100,17 +92,17 @@ def _robot(name: str) -> RobotSpec:
 
 def label(episode: Recording, settings: MarginSettings, gathered: None) -> Labels:
     """`h_NAME` (n,) of every constraint, and `h` (n,)."""
-    if unknown := sorted(set(settings.of) - CONSTRAINTS.keys()):
+    if unknown := sorted(set(settings.of) - set(CONSTRAINTS)):
         raise ConfigError(f"margins.of: found {', '.join(unknown)}, allowed {', '.join(CONSTRAINTS)}")
     name = settings.robot or episode.robot
     try:
         spec = _robot(name)
     except ConfigError as error:
         raise DataError(f"episode {episode.name}: {error}; next: margins.robot=NAME") from error
-    q = np.asarray(episode.columns[STATE], dtype=np.float64).reshape(len(episode), -1)
+    q = episode.numbers(STATE)
     if q.shape[1] != len(spec.joints):
         raise DataError(f"episode {episode.name}: found {q.shape[1]} joints, allowed {len(spec.joints)} as {name} has")
-    every = {name: np.asarray(fn(episode, q, spec)) for name, fn in CONSTRAINTS.items()}
+    every = constraints(episode, q, spec)
     least = np.minimum.reduce([every[name] for name in settings.of]) if settings.of else np.full(len(q), NEVER)
     found = {f"h_{name}": np.minimum(h, NEVER).astype(np.float32) for name, h in every.items()}
     return {**found, "h": np.minimum(least, settings.most).astype(np.float32)}

@@ -95,7 +95,7 @@ def relabel(job: Job, why: str = "", ray: str = "") -> Run:
 
     Raises DataError when the dataset or its journal cannot be read, ConfigError when the settings make no sense.
     """
-    _recording.cache_clear()
+    _looked_at.cache_clear()
     _opened.cache_clear()
     catalogue = Catalogue.open(job.root, job.rate_hz)
     survey = _survey(job, catalogue, ray)
@@ -150,9 +150,9 @@ def _survey(job: Job, catalogue: Catalogue, ray: str) -> _Survey:
 
 def _measured(job: Job, entry: Entry) -> _Seen | Fault:
     try:
-        found = _read(job, entry)
+        found, inputs = _read(job, entry)
         assert job.labeller.measure is not None
-        return _Seen(entry.name, _sha(_inputs(job, entry, found)), job.labeller.measure(found, job.settings))
+        return _Seen(entry.name, _sha(inputs), job.labeller.measure(found, job.settings))
     except DataError as error:
         return Fault(entry.name, str(error))
 
@@ -160,13 +160,13 @@ def _measured(job: Job, entry: Entry) -> _Seen | Fault:
 def _labelled(job: Job, run: str, gathered: Any, together: str, entry: Entry) -> _Done | Fault:
     """Label one episode, unless it is labelled so already. It reads and writes nothing but its own files."""
     try:
-        found = _read(job, entry)
-        inputs = _inputs(job, entry, found)
-        if _same(job, entry, _sha(inputs), together):
+        found, inputs = _read(job, entry)
+        sha256 = _sha(inputs)
+        if _same(job, entry, sha256, together):
             return _Done()
         labels = job.labeller.label(found, job.settings, gathered)
         _check(job, labels, found)
-        about = _about(job, _sha(inputs), together) | {"inputs": inputs}
+        about = _about(job, sha256, together) | {"inputs": inputs}
         write_labels(labels_folder(job.root) / label_file(run, entry.name), labels, rows_at(found, entry), about)
         return _Done(len(found), tuple(labels))
     except DataError as error:
@@ -180,16 +180,17 @@ def _opened(root: Path, rate_hz: float) -> Catalogue:
 
 
 @lru_cache(maxsize=KEPT)
-def _recording(root: Path, rate_hz: float, entry: Entry, reads: tuple[str, ...]) -> Recording:
-    """Kept between the two looks at it: most of the time goes into reading logs."""
-    return _opened(root, rate_hz).recording(entry, reads)
+def _looked_at(root: Path, rate_hz: float, entry: Entry, reads: tuple[str, ...]) -> tuple[Recording, dict[str, Any]]:
+    """The episode and its inputs, kept between the two looks at it: most of the time goes into reading and hashing logs."""
+    found = _opened(root, rate_hz).recording(entry, reads)
+    return found, _inputs(entry, found, reads)
 
 
-def _read(job: Job, entry: Entry) -> Recording:
-    found = _recording(job.root, job.rate_hz, entry, job.reads)
+def _read(job: Job, entry: Entry) -> tuple[Recording, dict[str, Any]]:
+    found, inputs = _looked_at(job.root, job.rate_hz, entry, job.reads)
     if missing := [name for name in job.reads if name not in found.columns and name not in found.constants]:
         raise DataError(f"{job.labeller.name} reads {', '.join(missing)}: not there; next: run the labeller that writes it first")
-    return found
+    return found, inputs
 
 
 def _about(job: Job, sha256: str, together: str) -> dict[str, Any]:
@@ -213,9 +214,9 @@ def _same(job: Job, entry: Entry, sha256: str, together: str) -> bool:
     return False
 
 
-def _inputs(job: Job, entry: Entry, found: Recording) -> dict[str, Any]:
+def _inputs(entry: Entry, found: Recording, reads: tuple[str, ...]) -> dict[str, Any]:
     """sha256 of the log (of what was recorded, where there is no log file) and of each label read; and what edits left of it."""
-    labels = {name: _sha(found.columns[name] if name in found.columns else found.constants[name]) for name in job.reads}
+    labels = {name: _sha(found.columns[name] if name in found.columns else found.constants.get(name)) for name in reads}
     folder = Path(entry.key)
     files = sorted(folder.glob("*.mcap")) + sorted(folder.glob("*.db3")) if folder.is_dir() else []
     log = [_sha(file) for file in files] or [_sha([(name, v) for name, v in found.columns.items() if name not in labels])]
