@@ -1,6 +1,7 @@
 """Edits of a dataset: a journal beside it, applied whenever it is read. No recording is touched before `gc`.
 
-Each line of `edits.jsonl` is one edit, with who, when and why. An edit is a function on the stream of entries, so a journal of
+Each line of `edits.jsonl` is one edit, with who, when and why; another dataset stands in it as seen from the journal's folder, so
+that both may be moved together. An edit is a function on the stream of entries, so a journal of
 any length costs no memory that grows with the dataset, and taking back the last edit is dropping the last line.
 """
 
@@ -23,7 +24,8 @@ Entries = Iterator[Entry]
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One edit `verb` of `episodes` (empty: all). What the others mean depends on the verb; see the functions below."""
+    """One edit `verb` of `episodes` (empty: all); `other`: the absolute path of another dataset. What the others mean depends on
+    the verb; see the functions below."""
 
     verb: str
     episodes: tuple[str, ...] = ()
@@ -65,7 +67,8 @@ def read_edits(root: Path) -> list[Edit]:
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines() if file.is_file() else (), start=1):
         try:
             values = json.loads(line)
-            found.append(Edit(**{**values, "episodes": tuple(values["episodes"])}))
+            other = str((file.parent / values["other"]).resolve()) if values.get("other") else ""
+            found.append(Edit(**{**values, "episodes": tuple(values["episodes"]), "other": other}))
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{file}: line {number} is no edit ({error}); remove that line, or the file to undo all") from error
     return found
@@ -80,13 +83,17 @@ def write_edits(root: Path, edits: list[Edit]) -> None:
             file.unlink(missing_ok=True)
             return
         with partial.open("w", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(asdict(edit)) + "\n" for edit in edits)
+            stream.writelines(json.dumps(_line(edit, file.parent.resolve())) + "\n" for edit in edits)
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(file)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise DataError(f"{file}: {error.strerror}; the dataset and its earlier edits are as they were") from error
+
+
+def _line(edit: Edit, folder: Path) -> dict[str, Any]:
+    return asdict(edit) | {"other": os.path.relpath(edit.other, folder) if edit.other else ""}
 
 
 def unused_runs(root: Path) -> list[Path]:

@@ -62,9 +62,9 @@ def collect(catalogue: Catalogue, yes: bool) -> str:
     video packets copied, and takes the old one's place. Raises DataError, nothing changed, when an episode cannot be read."""
     edits, runs = read_edits(catalogue.root), unused_runs(catalogue.root)
     if runs:
-        return _collect_labels(catalogue.root, runs, yes)
+        return _rubbish(catalogue.root, runs, "labels that no edit names", yes)
     if trash := sorted(catalogue.root.rglob(f"{TRASH}/*")):
-        return _collect_trash(catalogue.root, trash, yes)
+        return _rubbish(catalogue.root, trash, f"{len(trash)} discarded recordings", yes)
     if not edits:
         return f"{catalogue.root}: no edits, nothing to do"
     if isinstance(catalogue.source, LogSource):
@@ -75,21 +75,13 @@ def collect(catalogue: Catalogue, yes: bool) -> str:
     return _collect_file(catalogue)
 
 
-def _collect_labels(root: Path, runs: list[Path], yes: bool) -> str:
-    what = f"the labels of {', '.join(run.name for run in runs)}"
+def _rubbish(root: Path, folders: list[Path], what: str, yes: bool) -> str:
+    """Delete `folders`, which no edit needs, if that is allowed."""
+    what = f"{what}: {', '.join(folder.name for folder in folders)}"
     if not yes:
-        return f"{root}: no edit names {what}; delete them with yes=true"
-    for run in runs:
-        shutil.rmtree(run)
-    return f"{root}: deleted {what}; next: `data gc` once more for what other edits left over"
-
-
-def _collect_trash(root: Path, logs: list[Path], yes: bool) -> str:
-    what = f"{len(logs)} discarded recordings: {', '.join(log.name for log in logs)}"
-    if not yes:
-        return f"{root}: in the trash are {what}; delete them with yes=true"
-    for log in logs:
-        shutil.rmtree(log)
+        return f"{root}: {what}; delete them with yes=true"
+    for folder in folders:
+        shutil.rmtree(folder)
     return f"{root}: deleted {what}; next: `data gc` once more for what edits left over"
 
 

@@ -121,6 +121,17 @@ def test_merged_episodes_come_after(dataset, tmp_path):
     assert np.array_equal(episode(dataset, "other:one").columns[STATE], recording(seed=7).columns[STATE])
 
 
+def test_two_datasets_may_be_moved_together_after_one_took_in_the_other(dataset, tmp_path):
+    write_v30([write_piece(recording("one", seed=7), tmp_path / "p7", "h264")], tmp_path / "other")
+    run("merge", dataset, f"other={tmp_path / 'other'}")
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for folder in (dataset, tmp_path / "other"):
+        folder.rename(moved / folder.name)
+    assert names(moved / dataset.name) == ["one", "two", "three", "other:one"]
+    assert np.array_equal(episode(moved / dataset.name, "other:one").columns[STATE], recording(seed=7).columns[STATE])
+
+
 def test_a_dataset_is_not_merged_into_itself(dataset, tmp_path, capsys):
     assert run("merge", dataset, f"other={dataset}") == 2
     write_v30([write_piece(recording("one", seed=7), tmp_path / "p7", "h264")], tmp_path / "other")
