@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from robot_stack.collect.quality import check
-from robot_stack.config.data_check import DataCheckCommand
+from robot_stack.config.datasets import DataCheckCommand
 from robot_stack.config.robot_file import load_robot
 from robot_stack.data.catalogue import Catalogue
 from robot_stack.data.findings import write_findings

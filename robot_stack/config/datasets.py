@@ -1,9 +1,10 @@
-"""What `robot-stack data VERB` may be told: one dataclass a verb, all keys plain."""
+"""What `robot-stack data VERB` may be told: one dataclass a verb."""
 
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from robot_stack.config.collect import QualitySettings
 from robot_stack.errors import ConfigError
 
 
@@ -107,6 +108,18 @@ class DataGcCommand:
 
     path: str = MISSING
     yes: bool = False
+
+
+@dataclass(frozen=True)
+class DataCheckCommand:
+    """Look through the episode logs at `path` with the eyes of the quality gate; findings are written beside each log.
+
+    `robot` "": the one each log was recorded with.
+    """
+
+    path: str = MISSING
+    robot: str = ""
+    quality: QualitySettings = field(default_factory=QualitySettings)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from robot_stack.config import datasets as config
-from robot_stack.config.data_check import DataCheckCommand
 from robot_stack.config.load import load
 from robot_stack.data.catalogue import Catalogue
 from robot_stack.data.edits import read_edits, write_edits
@@ -140,7 +139,7 @@ def _gc(settings: config.DataGcCommand) -> int:
     return 0
 
 
-def _check(settings: DataCheckCommand) -> int:
+def _check(settings: config.DataCheckCommand) -> int:
     from robot_stack.collect.check import check_logs
 
     return EXIT_FAULTS if check_logs(settings) else 0
@@ -164,6 +163,6 @@ VERBS = {
     **{name: Verb(config.DataEditCommand, _edit) for name in EDITS},
     "undo": Verb(config.DataUndoCommand, _undo),
     "gc": Verb(config.DataGcCommand, _gc),
-    "check": Verb(DataCheckCommand, _check),
+    "check": Verb(config.DataCheckCommand, _check),
     "repair": Verb(config.DataRepairCommand, _repair),
 }
