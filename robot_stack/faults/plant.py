@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -113,7 +113,7 @@ class Plant:
         """fault_node, started at the first use."""
         if self._liar is not None:
             return self._liar
-        command = node(FAULT_NODE, "fault_node", str(self.folder / RUN_FILE)).command(sys.executable)
+        command = liar_of(self.run, self.folder).command(sys.executable)
         with (self.folder / f"{FAULT_NODE}.log").open("wb") as log:
             pipe = subprocess.PIPE
             self._liar = subprocess.Popen(command, env=dict(self.environment), text=True, stdin=pipe, stdout=pipe, stderr=log)
@@ -150,12 +150,16 @@ class Plant:
             return
         until = time.monotonic() + STARTED_S
         while time.monotonic() < until:
-            try:
+            with suppress(RobotStackError):
                 if self.operator.lifecycle_state(name, timeout_s=0.5) == "active":
                     return
-            except RobotStackError:
-                continue
+            time.sleep(POLL_S)
         raise RobotStackError(f"{name}: not active within {STARTED_S:.0f} s; its log is in {self.folder}")
+
+
+def liar_of(run: build.Run, folder: Path) -> Process:
+    """The fault_node of the graph of `run`, whose run file is in `folder`: it hears and speaks where that graph does."""
+    return replace(node(FAULT_NODE, "fault_node", str(folder / RUN_FILE)), namespace=run.settings.namespace)
 
 
 def moves(step: Step) -> bool:
@@ -177,7 +181,7 @@ def attached(folder: Path) -> Iterator[Plant]:
         )
     environment = found[ARM_NODE].environ()
     os.environ.update({name: value for name, value in environment.items() if name.startswith(("ROS_", "ROBOT_STACK_", "FAST"))})
-    operator = Operator(int(environment["ROS_DOMAIN_ID"]), read_keys(file.with_name(KEYS)))
+    operator = Operator(int(environment["ROS_DOMAIN_ID"]), read_keys(file.with_name(KEYS)), run.settings.namespace)
     with closing(operator), closing(WorldDirector(run.world)) as director:
         with closing(Plant(run, file.parent, operator, director, partial(_pid, file, run.world), environment)) as plant:
             operator.wait_for(lambda _: True, PATIENCE_S, "a verdict")

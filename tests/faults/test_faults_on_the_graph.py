@@ -31,7 +31,7 @@ SLOW = tuple(name for name, case in TABLE.items() if name not in QUICK and not c
 
 @pytest.fixture(scope="module")
 def graph(start_graph: Callable[..., Graph]) -> Iterator[Graph]:
-    with start_graph("run.respawn=[]") as graph:
+    with start_graph("run.respawn=[]", "run.namespace=left") as graph:
         yield graph
 
 
