@@ -1,15 +1,16 @@
 """A training run on disk: `policy.safetensors` + `policy.yaml`, the result, and `resume.safetensors` to go on after a stop."""
 
+import hashlib
 import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import yaml
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from policies.chunk_policy import ChunkPolicy, ChunkShape
@@ -22,7 +23,10 @@ WEIGHTS, CARD, RESUME = "policy.safetensors", "policy.yaml", "resume.safetensors
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint is: settings, joints, cameras with native (H, W), instruction, hash of the data, holdout figures."""
+    """What a checkpoint is: settings, joints, cameras with native (H, W), instruction, hash of the data, holdout figures.
+
+    `weights_sha256`: of the file of weights it was written with ("": by a version that did not say).
+    """
 
     settings: PolicySettings
     train: TrainSettings
@@ -33,6 +37,7 @@ class Card:
     num_frames: int
     steps_done: int = 0
     figures: Mapping[str, float] = field(default_factory=dict)
+    weights_sha256: str = ""
 
     @property
     def shape(self) -> ChunkShape:
@@ -41,19 +46,29 @@ class Card:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """The whole file or the old one: written beside, flushed to the disk, renamed."""
+    """The whole file or the old one: written beside, flushed to the disk, renamed. Raises PolicyError where the disk refuses."""
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        left = "the one before is whole; " if path.is_file() else ""
+        raise PolicyError(
+            f"{path}: {error.strerror}, {len(content) / 2**20:.1f} MiB to write; {left}free some space and start again: "
+            "training goes on from what was saved"
+        ) from error
 
 
 def save_checkpoint(folder: Path, policy: ChunkPolicy, card: Card) -> Path:
     """Write the result of a training run into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / WEIGHTS, save({k: v.contiguous() for k, v in policy.state_dict().items()}))
+    weights = save({k: v.contiguous() for k, v in policy.state_dict().items()})
+    card = replace(card, weights_sha256=hashlib.sha256(weights).hexdigest())
+    write_atomic(folder / WEIGHTS, weights)
     write_atomic(folder / CARD, yaml.safe_dump(json.loads(json.dumps(asdict(card))), sort_keys=False).encode())
     return folder
 
@@ -67,10 +82,13 @@ def load_checkpoint(folder: Path) -> tuple[ChunkPolicy, Card]:
     policy = ChunkPolicy(card.shape, card.settings)
     try:
         check_weights(folder / WEIGHTS)
-        weights = load_file(folder / WEIGHTS)
+        content = (folder / WEIGHTS).read_bytes()
+        weights = load(content)
         policy.load_state_dict({re.sub(r"^denoiser\.", "head.denoiser.", name): t for name, t in weights.items()})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise PolicyError(f"{folder / WEIGHTS}: can't be read: {error}; train again") from error
+    if card.weights_sha256 not in ("", hashlib.sha256(content).hexdigest()):
+        raise PolicyError(f"{folder / WEIGHTS}: not those of {CARD}: training was stopped between the two; start it again")
     return policy.eval(), card
 
 
@@ -92,7 +110,6 @@ def _read_card(folder: Path) -> Card:
 
 def save_resume(folder: Path, tensors: Mapping[str, Tensor], key: str, step: int) -> None:
     """Everything needed to go on at `step`; `key` identifies the run it belongs to."""
-    folder.mkdir(parents=True, exist_ok=True)
     content = save({k: v.detach().contiguous() for k, v in tensors.items()}, metadata={"key": key, "step": str(step)})
     write_atomic(folder / RESUME, content)
 

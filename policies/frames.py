@@ -1,7 +1,14 @@
-"""The training set in memory: one row per recorded sample, pictures already resized, still uint8."""
+"""The training set: one row per recorded sample, numbers in memory, pictures already resized, still uint8, where they lie.
 
+Pictures of a dataset that were decoded into mapped files stay there, resized ones in files beside them: memory does not grow with
+their number.
+"""
+
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,17 +20,40 @@ from policies.instruction import byte_tokens
 from policies.recorded import check_alike, chunks, column, velocities
 from robot_stack.config.schema import PolicySettings
 from robot_stack.data.episode import Episode
+from robot_stack.data.picture_cache import digest_of, kept
+from robot_stack.types import Image
+
+
+class Pictures:
+    """Pictures (n, h, w, 3) uint8 of several episodes, numbered as one; nothing is copied before it is asked for."""
+
+    def __init__(self, pieces: Sequence[Image]) -> None:
+        self.pieces = pieces
+        self.starts = [0, *accumulate(len(piece) for piece in pieces)]
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def __getitem__(self, rows: Tensor | slice) -> Tensor:
+        """Those of `rows`, uint8 (B, h, w, 3)."""
+        wanted = range(len(self))[rows] if isinstance(rows, slice) else rows.tolist()
+        return torch.from_numpy(np.stack([self._one(row) for row in wanted]))
+
+    def _one(self, row: int) -> Image:
+        piece = bisect_right(self.starts, row) - 1
+        one: Image = self.pieces[piece][row - self.starts[piece]]
+        return one
 
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """M samples: `pictures` one uint8 (M, h, w, 3) per camera, `q` and `qd` (M, J), `chunk` (M, T, J) absolute, rad.
+    """M samples: `pictures` uint8 (M, h, w, 3) of each camera, `q` and `qd` (M, J), `chunk` (M, T, J) absolute, rad.
 
     `ahead` (M, AHEAD, J): the action at the next multiples of AHEAD_S; `tokens` (M, L): bytes of the instruction. `odds` (M,):
     how often each is drawn, in proportion (None: all alike).
     """
 
-    pictures: tuple[Tensor, ...]
+    pictures: tuple[Pictures, ...]
     q: Tensor
     qd: Tensor
     chunk: Tensor
@@ -48,7 +78,7 @@ def frames_of(episodes: Sequence[Episode], settings: PolicySettings, weights: st
     shape = shape_of(episodes, settings.tokens == 0)
     size = (settings.image_height, settings.image_width)
     pictures = tuple(
-        torch.cat([_resized(e.images[name], Resize(native, size)) for e in episodes]) for name, native in shape.cameras
+        Pictures([_resized(e.images[name], Resize(native, size), size) for e in episodes]) for name, native in shape.cameras
     )
     return Frames(
         pictures,
@@ -70,11 +100,20 @@ def _float(array: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Tensor:
     return torch.from_numpy(np.asarray(array, dtype=np.float32))
 
 
-def _resized(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], resize: Resize) -> Tensor:
-    whole = torch.from_numpy(np.array(images))
+def _resized(images: Image, resize: Resize, size: tuple[int, int]) -> Image:
+    """`images` themselves where they have the size; of a mapped file the resized ones are kept in a file beside it."""
     if resize.same:
-        return whole
-    return torch.cat([resize(part).round().to(torch.uint8) for part in torch.split(whole, 64)])
+        return images
+    if not isinstance(images, np.memmap) or images.filename is None:
+        return _resize(images, resize)
+    file = Path(images.filename).with_name(f"{digest_of(images)}-{size[0]}x{size[1]}.npy")
+    return kept(file, lambda: _resize(images, resize))
+
+
+def _resize(images: Image, resize: Resize) -> Image:
+    parts = torch.split(torch.from_numpy(np.array(images)), 64)
+    resized: Image = torch.cat([resize(part).round().to(torch.uint8) for part in parts]).numpy()
+    return resized
 
 
 def set_statistics(policy: ChunkPolicy, frames: Frames) -> Tensor:

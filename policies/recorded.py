@@ -84,7 +84,7 @@ def data_hash(episodes: Sequence[Episode], weights: str = "") -> str:
     for episode in episodes:
         digest.update(repr((episode.name, _kind(episode))).encode())
         for array in (episode.q, episode.action, *(episode.images[name] for name in sorted(episode.images))):
-            digest.update(np.ascontiguousarray(array).tobytes())
+            digest.update(np.ascontiguousarray(array).data)
     if weights:
         digest.update(column(episodes, weights).tobytes())
     return digest.hexdigest()

@@ -57,24 +57,20 @@ def bundle_of(checkpoint: Path, episodes: Sequence[Episode], taco: TacoSettings 
 
 
 def load_episodes(folder: Path, rate_hz: float, size: tuple[int, int] | None, last: int = 0) -> list[Episode]:
-    """The episodes of a LeRobot dataset (pictures at `size`, rows x columns) or of a folder of episode logs (at `rate_hz`).
+    """The episodes of a LeRobot dataset (pictures at `size`, rows x columns), of a folder of episode logs (at `rate_hz`), or of
+    a robomimic file.
 
-    Of an edited dataset those that `robot-stack data ls` shows. `last` > 0: that many of the last ones only. Raises DataError
-    when `folder` is neither.
+    Of an edited dataset those that `robot-stack data ls` shows. `last` > 0: that many of the last ones only. Their pictures lie
+    in mapped files below PICTURES. Raises DataError when `folder` is none of these.
     """
     lerobot = (folder / "meta" / "info.json").is_file()
-    if lerobot or (folder / "edits.jsonl").is_file():
-        from robot_stack.data.lerobot import read_lerobot
+    logs = [] if lerobot or (folder / "edits.jsonl").is_file() else log_folders(folder)
+    if logs:
+        return [_episode(path, rate_hz) for path in logs[-last:]]
+    from robot_stack.data.lerobot import read_lerobot
 
-        height, width = (size if lerobot else None) or (None, None)  # a log's pictures are those the policy will see
-        return read_lerobot(folder, height=height, width=width, cache=PICTURES, rate_hz=rate_hz)[-last:]
-    logs = log_folders(folder)
-    if not logs:
-        raise DataError(
-            f"dataset: found neither meta/info.json nor an episode log in {folder}, allowed a LeRobot dataset "
-            "or a folder of logs that robot-stack record wrote"
-        )
-    return [_episode(path, rate_hz) for path in logs[-last:]]
+    height, width = (size if lerobot else None) or (None, None)  # others' pictures are those the policy will see
+    return read_lerobot(folder, height=height, width=width, cache=PICTURES, rate_hz=rate_hz)[-last:]
 
 
 def log_folders(folder: Path) -> list[Path]:
@@ -89,4 +85,4 @@ def _episode(path: Path, rate_hz: float) -> Episode:
 
     log = read_log(path)
     cameras = [camera.name for camera in load_robot(log.metadata.robot).cameras]
-    return episode_from_log(log, rate_hz, cameras)
+    return episode_from_log(log, rate_hz, cameras, cache=PICTURES)

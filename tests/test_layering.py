@@ -22,7 +22,7 @@ TORCH_FILES = {
     "policies/augment.py", "policies/bc.py", "policies/checkpoint.py", "policies/chunk_policy.py", "policies/denoiser.py",
     "policies/diffusion.py", "policies/encoder.py", "policies/export.py", "policies/features.py", "policies/flow.py",
     "policies/flow_one_step.py", "policies/frames.py", "policies/inpaint.py", "policies/parity.py", "policies/pose_regressor.py",
-    "policies/sensitivity.py", "policies/train.py", "policies/transformer.py", "policies/unet.py", "policies/vla.py",
+    "policies/sensitivity.py", "policies/distributed.py", "policies/loader.py", "policies/train.py", "policies/transformer.py", "policies/unet.py", "policies/vla.py",
     "safety/dynamics_model.py", "safety/neural_tube.py", "safety/taco.py", "safety/vocbf.py", "safety/monitor_training.py",
     "robot_stack/learn.py", "robot_stack/relabel/inverse_dynamics.py",
 }  # fmt: skip

@@ -34,7 +34,7 @@ def test_a_report_is_one_file_that_needs_no_other(tmp_path: Path) -> None:
 def test_a_folder_without_logs_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no episode log"):
         replay(ReplayCommand(log=str(tmp_path)))
-    with pytest.raises(DataError, match="neither meta/info.json nor an episode log"):
+    with pytest.raises(DataError, match="allowed a LeRobot dataset"):
         load_episodes(tmp_path, 20.0, None)
 
 

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
+from robot_stack.config.bounds import at_least
 from robot_stack.errors import ConfigError
 
 POLICIES = ("flow", "flow_one_step", "diffusion", "bc", "vla")
 DENOISERS = ("mlp", "unet", "transformer")
 BASES = ("cosine", "rows")
+DEVICES = ("auto", "cpu")
+ENCODERS = ("conv", "resnet18", "vit", "tower")
 
 
 @dataclass(frozen=True)
@@ -93,3 +96,18 @@ class TrainSettings:
     foresight: float = 0.0
     save_every: int = 500
     weights: str = ""
+    `save_every` steps the run is saved to go on from after a stop; every `log_every` TensorBoard's log has a line (0: no log).
+    `prefetch`: a thread draws the next batch meanwhile. Under torchrun `batch` is that of all processes together; `parts`: in so
+    many it is drawn (0: one a process), and 4 give the same run with 1, 2 and 4 processes, up to rounding. `sharded`: processes
+    share one copy of the weights (FSDP) instead of having one each (DDP). `device`: auto (a GPU, where torch finds one) or cpu.
+    log_every: int = 50
+    prefetch: bool = True
+    parts: int = 0
+    sharded: bool = False
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        at_least("train", self, 1, "batch", "save_every", "threads", "repeats")
+        at_least("train", self, 0, "steps", "holdout", "log_every", "parts")
+        if self.device not in DEVICES:
+            raise ConfigError(f"train.device: found {self.device!r}, allowed {', '.join(DEVICES)}")

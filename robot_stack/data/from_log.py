@@ -1,7 +1,9 @@
 """An episode log as arrays on an even time grid: at each sample the newest of everything, never anything later."""
 
+import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from robot_stack.clock import NS_PER_S
 from robot_stack.data.episode import Episode
 from robot_stack.data.log_reader import EpisodeLog
+from robot_stack.data.picture_cache import kept
 from robot_stack.errors import DataError
 from robot_stack.types import ARMED, Array, CameraFrame, Decision, FailureScore, Hazards, Image, JointState, Mode, Step
 
@@ -38,16 +41,23 @@ def sent(log: EpisodeLog) -> EpisodeLog:
     return log
 
 
-def episode_from_log(log: EpisodeLog, rate_hz: float, cameras: Collection[str], modes: Collection[Mode] = ARMED) -> Episode:
+def episode_from_log(
+    log: EpisodeLog, rate_hz: float, cameras: Collection[str], modes: Collection[Mode] = ARMED, cache: Path | None = None
+) -> Episode:
     """Samples at `rate_hz` from the first to the last tick in one of `modes`, starting when each of `cameras` has a frame.
 
     `q` as measured, `action` the command that was sent (n, J), pictures the newest at or before each sample. Columns:
     t_s (n,), qd (n, J), mode and decision (n,) indices into MODES and DECISIONS, margin, barrier, slack, lateness_s (n,),
     score, threshold (n,), hazard_p (n, K, 3) m and hazard_radius, hazard_sigma, hazard_age_s (n, K), NaN where not yet known.
+    `cache`: a folder for decoded pictures, which then stay on the disk, mapped (see `picture_cache`).
     Raises DataError when the log has no tick in `modes`, or no frame of a camera, or was recorded in shadow.
     """
     times, episode = sampled(log, rate_hz, cameras, modes)
-    return replace(episode, images={camera: _pictures(log, camera, times) for camera in cameras})
+    if cache is None or not cameras:
+        return replace(episode, images={camera: _pictures(log, camera, times) for camera in cameras})
+    with log.path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return replace(episode, images={camera: _kept(log, camera, times, content, cache) for camera in cameras})
 
 
 def sampled(log: EpisodeLog, rate_hz: float, cameras: Collection[str], modes: Collection[Mode] = ARMED) -> tuple[Times, Episode]:
@@ -118,6 +128,12 @@ def _rate_hz(times: Times) -> float:
 def _newest(stamps: Iterable[int], times: Times) -> NDArray[np.intp]:
     """For each of `times` the index of the last of the sorted `stamps` at or before it; -1: none yet."""
     return np.searchsorted(np.fromiter(stamps, np.int64), times, side="right") - 1
+
+
+def _kept(log: EpisodeLog, camera: str, times: Times, content: str, cache: Path) -> Image:
+    """`_pictures`, from the cache if they are in it; `content`: what they are decoded from."""
+    name = hashlib.sha256(repr((content, camera, times.tobytes())).encode()).hexdigest()[:32]
+    return kept(cache / f"{name}.npy", lambda: _pictures(log, camera, times))
 
 
 def _pictures(log: EpisodeLog, camera: str, times: Times) -> Image:

@@ -6,6 +6,7 @@ Each video is decoded once, from its first frame to its last, and resized while 
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from robot_stack.data.catalogue import RATE_HZ, Catalogue
+from robot_stack.data.picture_cache import digest_of, kept
 from robot_stack.data.episode import Episode
 from robot_stack.data.recording import ACTION, STATE, TIMESTAMP, Clip, Entry, Pictures, Recording
 from robot_stack.data.video import Size, decode_video
@@ -30,8 +32,8 @@ def read_lerobot(
 ) -> list[Episode]:
     """The `episodes` (None: all) of the dataset folder `path`, their pictures resized to `height` x `width` (None: as they are).
 
-    `cache`: a folder for decoded pictures, keyed by the bytes they came from and their size; `rate_hz`: of
-    edited logs. Needs pyarrow, and av for videos (extra `train`). Raises DataError, naming the file, for what is missing,
+    `cache`: a folder for decoded pictures, keyed by the bytes they came from and their size, which then stay on the disk, mapped;
+    `rate_hz`: of logs. Needs pyarrow, and av for videos (extra `train`). Raises DataError, naming the file, for what is missing,
     damaged or of another version.
     """
     catalogue = Catalogue.open(Path(path), rate_hz)
@@ -65,6 +67,7 @@ def episode_of(found: Recording, size: Size = (None, None), cache: Path | None =
         action=columns.pop(ACTION),
         images={camera: _decoded(pictures, size, cache) for camera, pictures in found.cameras.items()},
         instruction=found.task,
+        constants=found.constants,
         columns=columns if TIMESTAMP in columns else {TIMESTAMP: found.times_s(), **columns},
     )
 
@@ -77,26 +80,31 @@ def _joint_names(found: Recording, column: str) -> tuple[str, ...]:
 def _decoded(pictures: Clip | Pictures, size: Size, cache: Path | None) -> Image:
     if isinstance(pictures, Clip):
         return _cached(pictures, size, cache)
-    import cv2
-
     images = list(pictures)
     height, width = size[0] or images[0].shape[0], size[1] or images[0].shape[1]
     same = images[0].shape[:2] == (height, width)
-    return np.stack(images if same else [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in images])
+    whole: Image = np.stack(images if same else [_scaled(image, width, height) for image in images])
+    if cache is None:
+        return whole
+    return kept(Path(cache) / f"{digest_of(whole)}.npy", lambda: whole)
+
+
+def _scaled(image: Image, width: int, height: int) -> Image:
+    import cv2
+
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _cached(clip: Clip, size: Size, cache: Path | None) -> Image:
     if cache is None or not clip.path.is_file():
         return decode_video(clip.path, size, clip.times_s)
-    digest = hashlib.sha256(clip.path.read_bytes() + repr((size, clip.times_s.tobytes())).encode()).hexdigest()
-    kept = Path(cache) / f"{digest[:32]}.npy"
-    if kept.is_file():
-        images: Image = np.load(kept, mmap_mode="r", allow_pickle=False)
-        return images
-    images = decode_video(clip.path, size, clip.times_s)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as stream:
-        np.save(stream, images)
-    partial.replace(kept)
-    return images
+    digest = _digest(clip.path, clip.path.stat().st_mtime_ns).copy()
+    digest.update(repr((size, clip.times_s.tobytes())).encode())
+    return kept(Path(cache) / f"{digest.hexdigest()[:32]}.npy", lambda: decode_video(clip.path, size, clip.times_s))
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, changed_ns: int) -> "hashlib._Hash":
+    """sha256 of the bytes of `path`: many episodes lie in one file, which is read once for all of them."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256")
