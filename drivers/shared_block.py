@@ -1,7 +1,8 @@
 """Values shared between processes: one file in /dev/shm, one writer a block, no lock taken by anybody.
 
-Each block is a seqlock: ``sequence (u64) | crc32 (u32) | payload``. The writer makes the sequence odd, writes,
-makes it even; a reader that saw it odd or changed tries again. The checksum catches what a weakly ordered processor
+Each block has two slots, ``sequence (u64) | crc32 (u32) | payload``, written in turn; an odd sequence is one that is being
+written. A reader takes the newest whole slot, so a writer that is put aside in the middle of a write, or dies there, costs him
+nothing but the newest value. Overtaken while he copies, he tries again; the checksum catches what a weakly ordered processor
 could still let through.
 The owner of the file holds an flock on it for as long as it lives, `kill -9` included: that is how others know.
 """
@@ -23,14 +24,16 @@ FOLDER = Path("/dev/shm")
 _HEAD = struct.Struct("<QI4x")
 _TRIES = 200
 _ALIGN = 64
+_SLOTS = 2
 _YOUNG_S = 60.0
 
 
 class Block:
-    """`size` bytes of payload at `offset` of `memory`."""
+    """`size` bytes of payload, in two slots from `offset` of `memory` on."""
 
     def __init__(self, memory: mmap.mmap, offset: int, size: int) -> None:
-        self._memory, self._offset, self._size = memory, offset, size
+        self._memory, self._size = memory, size
+        self._slots = tuple(offset + i * _stride(size) for i in range(_SLOTS))
 
     def write(self, payload: bytes) -> None:
         """Publish `payload`, padded with zeros. Raises DriverError when it is too long."""
@@ -38,28 +41,40 @@ class Block:
             raise DriverError(f"shared block: found {len(payload)} bytes, allowed {self._size}")
         payload = payload.ljust(self._size, b"\0")
         sequence = self.sequence | 1
-        at = self._offset + _HEAD.size
-        _HEAD.pack_into(self._memory, self._offset, sequence, 0)
+        slot = self._slots[sequence // 2 % _SLOTS]
+        at = slot + _HEAD.size
+        _HEAD.pack_into(self._memory, slot, sequence, 0)
         self._memory[at : at + self._size] = payload
-        _HEAD.pack_into(self._memory, self._offset, sequence, zlib.crc32(payload))
-        struct.pack_into("<Q", self._memory, self._offset, sequence + 1)
+        _HEAD.pack_into(self._memory, slot, sequence, zlib.crc32(payload))
+        struct.pack_into("<Q", self._memory, slot, sequence + 1)
 
     @property
     def sequence(self) -> int:
         """Twice the number of writes so far, odd during one. 0: never written."""
-        return int(struct.unpack_from("<Q", self._memory, self._offset)[0])
+        return max(self._sequence_of(slot) for slot in self._slots)
 
     def read(self, seen: int = 0) -> tuple[int, bytes] | None:
-        """The payload and its sequence, or None: not newer than `seen`, or its writer died while writing."""
-        at = self._offset + _HEAD.size
+        """The newest payload that is whole and its sequence, or None: not newer than `seen`."""
         for _ in range(_TRIES):
-            sequence, checksum = _HEAD.unpack_from(self._memory, self._offset)
-            if sequence == seen:
+            heads = [(*_HEAD.unpack_from(self._memory, slot), slot) for slot in self._slots]
+            if not (whole := [head for head in heads if not head[0] & 1]):
+                continue
+            sequence, checksum, slot = max(whole)
+            if sequence <= seen:
                 return None
+            at = slot + _HEAD.size
             payload = bytes(self._memory[at : at + self._size])
-            if not sequence & 1 and self.sequence == sequence and zlib.crc32(payload) == checksum:
+            if self._sequence_of(slot) == sequence and zlib.crc32(payload) == checksum:
                 return sequence, payload
         return None
+
+    def _sequence_of(self, slot: int) -> int:
+        return int(struct.unpack_from("<Q", self._memory, slot)[0])
+
+
+def _stride(size: int) -> int:
+    """Bytes from slot to slot of `size` bytes of payload."""
+    return -(-(size + _HEAD.size) // _ALIGN) * _ALIGN
 
 
 @dataclass(slots=True)
@@ -82,7 +97,7 @@ class SharedFile:
         blocks, end = {}, 1 << 16
         for block, size in sizes.items():
             blocks[block] = [end, size]
-            end += -(-(size + _HEAD.size) // _ALIGN) * _ALIGN
+            end += _SLOTS * _stride(size)
         text = json.dumps(header | {"blocks": blocks}).encode()
         fresh = path.with_name(f"{path.name}.{os.getpid()}")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

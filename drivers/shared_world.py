@@ -28,8 +28,6 @@ DIRECTOR_DEAD_S = 2.0
 """For who only looks on, a busy computer's pause is no reason to end an episode."""
 START_S = 3.0
 """While the graph starts, the computer is busy: who connects to a world that pauses waits so long for it to go on."""
-TORN_S = 0.5
-"""Who seldom reads may meet a writer put aside in the middle of a write, and knows nothing younger: he looks again so long."""
 _POLL_S, _REPLY_S = 0.005, 3.0
 
 
@@ -164,19 +162,16 @@ class WorldDirector:
 
     def truth(self) -> Truth:
         """Where everything really is, at most 20 ms old. Raises DriverError once the world is dead or silent."""
-        return patiently(self._truth_now, TORN_S)
-
-    def _truth_now(self) -> Truth:
         self._link.check()
         found = self._truth.read()
         if found is None:
-            raise DriverError(f"world {self._link.name}: no truth yet; it died while writing")
+            raise DriverError(f"world {self._link.name}: its truth cannot be read; start it and connect again")
         return unpack_truth(found[1])
 
     def alive(self) -> bool:
         """The world's process runs and is not stopped."""
         try:
-            patiently(self._link.check, TORN_S)
+            self._link.check()
         except DriverError:
             return False
         return True
@@ -193,7 +188,7 @@ class WorldDirector:
                 if reply["error"]:
                     raise DriverError(f"world {self._link.name}: {reply['error']}")
                 return
-            patiently(self._link.check, TORN_S)
+            self._link.check()
             time.sleep(_POLL_S)
         raise DriverError(f"world {self._link.name}: no reply to {request['do']!r} within {_REPLY_S} s")
 

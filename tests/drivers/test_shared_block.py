@@ -1,4 +1,4 @@
-"""Seqlock blocks in shared memory: no torn read, stale files replaced, death noticed."""
+"""Blocks in shared memory: no torn read, none that fails while another is written, stale files replaced, death noticed."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from drivers import shared_block
 from drivers.shared_block import FOLDER, SharedFile
 from robot_stack.errors import DriverError
 
@@ -60,17 +61,32 @@ def test_a_read_is_never_torn_while_the_writer_goes_on(owner: SharedFile, name: 
     assert all(p.count(p[0]) == len(p) for p in payloads)
 
 
-def test_a_writer_that_died_while_writing_reads_as_nothing_new(owner: SharedFile) -> None:
+def test_a_writer_that_is_put_aside_or_dies_in_a_write_leaves_the_value_before_it(
+    owner: SharedFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     block = owner.block("small")
-    block.write(b"x")
-    block._memory[block._offset] |= 1
-    assert block.read() is None
+    for value in (b"a", b"b"):
+        block.write(value)
+    before = block.read()
+    assert before is not None and before[1].rstrip(b"\0") == b"b"
+
+    def interrupt(payload: bytes) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shared_block.zlib, "crc32", interrupt)  # asked for when the payload is there
+        block.write(b"c")
+    assert block.read() == before and block.read(before[0]) is None
+    block.write(b"d")
+    after = block.read(before[0])
+    assert after is not None and after[1].rstrip(b"\0") == b"d"
 
 
 def test_a_damaged_payload_is_not_returned(owner: SharedFile) -> None:
     block = owner.block("small")
     block.write(b"x")
-    block._memory[block._offset + 16] = 7
+    for slot in block._slots:
+        block._memory[slot + 16] = 7
     assert block.read() is None
 
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -196,14 +195,3 @@ def test_a_world_whose_name_is_taken_says_so_and_ends(live: str) -> None:
     )
     assert second.returncode != 0
     assert "already running" in second.stderr
-
-
-def test_who_seldom_reads_and_meets_a_write_in_the_middle_looks_again(
-    director: WorldDirector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    link = director._link
-    director.joints()
-    link._last = replace(link.joints(), t_ns=time.monotonic_ns() - 9_000_000_000)
-    whole, torn = link._joints.read, iter([None, None])
-    monkeypatch.setattr(type(link._joints), "read", lambda block, seen=0: next(torn, whole(seen)))
-    assert director.alive()
