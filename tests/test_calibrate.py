@@ -1,6 +1,5 @@
 """`robot-stack calibrate` and `find-arms` on the simulated bus: a person who turns the simulated joints by hand."""
 
-import importlib.util
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,17 +10,13 @@ import pytest
 for _package in ("serial", "scservo_sdk", "dynamixel_sdk"):
     pytest.importorskip(_package, reason="needs the extra `servos`: pip install 'robot_stack[servos]'")
 
-_spec = importlib.util.spec_from_file_location("servo_rig", Path(__file__).parent / "drivers" / "servo_rig.py")
-assert _spec is not None and _spec.loader is not None
-rig = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(rig)
-
 from drivers.calibration import load  # noqa: E402
 from robot_stack import cli, find_arms  # noqa: E402
 from robot_stack.calibrate import calibrate  # noqa: E402
 from robot_stack.config import robot_file  # noqa: E402
 from robot_stack.config.commands import CalibrateCommand  # noqa: E402
 from robot_stack.errors import ConfigError, DriverError  # noqa: E402
+from tests.drivers import servo_rig as rig  # noqa: E402
 
 TICK = 2 * math.pi / 4096
 HALF = 1220

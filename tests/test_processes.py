@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -14,6 +12,7 @@ import pytest
 from robot_stack.errors import RobotStackError
 from robot_stack.graph import Process
 from robot_stack.processes import ProcessGroup
+from tests.waiting import until
 
 STUBBORN = """
 import signal, time
@@ -32,13 +31,6 @@ group.start(Process("child", "gentle"))
 print(group.pid("child"), flush=True)
 input()
 """
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.01)
 
 
 @pytest.fixture

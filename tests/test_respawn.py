@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,11 @@ from robot_stack.errors import RobotStackError
 from robot_stack.graph import ARM_NODE, Process, Respawn
 from robot_stack.processes import ProcessGroup
 from robot_stack.respawn import Respawner
+from tests.waiting import until
 
 S = 1_000_000_000
 RULE = Respawn(tries=3, wait_s=1.0, most_s=3.0, well_s=60.0)
 ALIVE = "import time\nprint('ready', flush=True)\ntime.sleep(600)\n"
-PATIENCE_S = 60.0
 
 
 class Watched:
@@ -45,13 +45,6 @@ class Watched:
 
     def levels(self) -> list[Level]:
         return [reading.level for reading in self.respawner.readings()]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.01)
 
 
 @pytest.fixture

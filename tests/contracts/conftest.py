@@ -10,6 +10,7 @@ import pytest
 
 from drivers.shared_world import WorldDirector
 from robot_stack.config.robot_file import load_robot
+from tests.ros_domain import own_domain
 
 
 @pytest.fixture(scope="module")
@@ -27,31 +28,17 @@ def world_name(request: pytest.FixtureRequest) -> Iterator[str]:
 def controllers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The ROS domain, nobody else's, in which the controllers of an SO-101 run; skips where there is no ROS 2."""
     pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
-    from robot_stack.discovery import environment
-    from robot_stack.domain import lease_domain
-
-    lease = lease_domain()
-    added = environment({}, tmp_path_factory.mktemp("dds"), lease.domain)
-    os.environ.update({name: value for name, value in added.items() if name != "ROS_DOMAIN_ID"})
     program = Path(__file__).parents[1] / "drivers" / "controller_node.py"
-    process = subprocess.Popen([sys.executable, program, *load_robot("so101").joint_names], env={**os.environ, **added})
-    yield lease.domain
-    process.kill()
-    process.wait(timeout=30)
-    lease.release()
+    with own_domain(tmp_path_factory.mktemp("dds")) as (domain, env):
+        process = subprocess.Popen([sys.executable, program, *load_robot("so101").joint_names], env=env)
+        yield domain
+        process.kill()
+        process.wait(timeout=30)
 
 
 @pytest.fixture(scope="module")
 def ros_domain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A ROS domain of this computer that is nobody else's; skips where there is no ROS 2."""
     pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its wheels, or source a system's")
-    from robot_stack.discovery import environment
-    from robot_stack.domain import lease_domain
-
-    lease = lease_domain()
-    added = environment({}, tmp_path_factory.mktemp("dds"), lease.domain)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in added.keys() - {"ROS_DOMAIN_ID"}:
-            patch.setenv(name, added[name])
-        yield lease.domain
-    lease.release()
+    with own_domain(tmp_path_factory.mktemp("dds")) as (domain, _):
+        yield domain

@@ -1,6 +1,5 @@
 """What every Arm does. A new one joins `OPEN`: a function from the test's `Bench` to the connected arm."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -9,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from drivers.shared_world import SharedArm
 from robot_stack.errors import DriverError
 from robot_stack.interfaces import Arm
 from robot_stack.types import JointCommand, SafeCommand
+from tests.drivers.teleop_rig import servo_rig
 
 DRIVERS = Path(__file__).parents[1] / "drivers"
 
@@ -28,17 +27,6 @@ class Bench:
 
     fixture: Callable[[str], object]
     ends: ExitStack
-
-
-def servo_rig() -> ModuleType:
-    """tests/drivers/servo_rig.py; skips where the vendors' packages are not installed."""
-    for package in ("serial", "scservo_sdk", "dynamixel_sdk"):
-        pytest.importorskip(package, reason="needs the extra `servos`: pip install 'robot_stack[servos]'")
-    spec = importlib.util.spec_from_file_location("servo_rig", DRIVERS / "servo_rig.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def servo_arm(kind: str, bench: Bench) -> Arm:

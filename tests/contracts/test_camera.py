@@ -1,6 +1,5 @@
 """What every Camera does. A new one joins `OPEN`: a function from the test's `Bench` to the open camera."""
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -58,12 +57,9 @@ def video(bench: Bench) -> Camera:
 def topic(bench: Bench) -> Camera:
     """A camera that publishes on ROS 2."""
     domain = bench.fixture("ros_domain")
-    path = Path(__file__).parents[1] / "drivers" / "image_publisher.py"
-    spec = importlib.util.spec_from_file_location("image_publisher", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    bench.ends.callback(module.ImagePublisher("/foreign/image", domain).start(PICTURE).close)
+    from tests.drivers.image_publisher import ImagePublisher
+
+    bench.ends.callback(ImagePublisher("/foreign/image", domain).start(PICTURE).close)
     return device("ros", "/foreign/image", domain=domain)
 
 

@@ -1,8 +1,6 @@
 """What every Policy promises. A new engine or adapter adds one line to `POLICIES`."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,24 +11,20 @@ from policies.recorded import observation_at
 from policies.train import train_policy
 from robot_stack.errors import PolicyError
 from robot_stack.types import JointState
-
-_spec = importlib.util.spec_from_file_location("policy_fixtures", Path(__file__).parents[1] / "policies" / "conftest.py")
-assert _spec is not None and _spec.loader is not None
-_fixtures = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_fixtures)
+from tests.policies.conftest import SETTINGS, TRAIN, make_episodes
 
 POLICIES = {"onnx": OnnxPolicy}
 
 
 @pytest.fixture(scope="module")
 def episode():
-    return _fixtures.make_episodes(1)[0]
+    return make_episodes(1)[0]
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    episodes, folder = _fixtures.make_episodes(), tmp_path_factory.mktemp("contract")
-    checkpoint = train_policy(episodes, _fixtures.SETTINGS, replace(_fixtures.TRAIN, steps=5), folder / "checkpoint")
+    episodes, folder = make_episodes(), tmp_path_factory.mktemp("contract")
+    checkpoint = train_policy(episodes, SETTINGS, replace(TRAIN, steps=5), folder / "checkpoint")
     return export_bundle(checkpoint, folder / "bundle", None, episodes)
 
 

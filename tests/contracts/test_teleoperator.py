@@ -1,6 +1,5 @@
 """What every Teleoperator does. A new one joins `OPEN`: the robot it moves, and a function from the `Bench` to its far end."""
 
-import importlib.util
 import os
 import sys
 import time
@@ -8,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,8 +15,7 @@ import pytest
 from robot_stack.config.robot_file import load_robot
 from robot_stack.control import GIVE, HUMAN_SOURCES, TAKE
 from robot_stack.errors import DriverError
-
-RIG = Path(__file__).parents[1] / "drivers" / "teleop_rig.py"
+from tests.drivers import teleop_rig as rig
 
 
 @dataclass
@@ -30,33 +27,25 @@ class Bench:
     ends: ExitStack
 
 
-def rig() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("teleop_rig", RIG)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def by_twist(open_rig: Callable[[ModuleType], Any]) -> Any:
+def by_twist(open_rig: Callable[[], Any]) -> Any:
     """A device that pushes the tool about."""
     pytest.importorskip("mink", reason="needs the extra `teleop`: pip install 'robot_stack[teleop]'")
-    return open_rig(rig())
+    return open_rig()
 
 
 def joy(bench: Bench) -> Any:
     domain = bench.fixture("ros_domain")
     patch = bench.ends.enter_context(pytest.MonkeyPatch.context())
     patch.setenv("ROS_DOMAIN_ID", str(domain))
-    return by_twist(lambda rig: rig.JoyRig(bench.ends, dict(os.environ)))
+    return by_twist(lambda: rig.JoyRig(bench.ends, dict(os.environ)))
 
 
 OPEN: dict[str, tuple[str, Callable[[Bench], Any]]] = {
-    "gamepad": ("sim_arm", lambda b: by_twist(lambda rig: rig.EvdevRig("gamepad", b.folder, b.ends, ("ABS_RY", -30_000)))),
-    "keyboard": ("sim_arm", lambda b: by_twist(lambda rig: rig.EvdevRig("keyboard", b.folder, b.ends))),
-    "spacemouse": ("sim_arm", lambda b: by_twist(lambda rig: rig.SpaceMouseRig(b.folder, b.ends))),
+    "gamepad": ("sim_arm", lambda b: by_twist(lambda: rig.EvdevRig("gamepad", b.folder, b.ends, ("ABS_RY", -30_000)))),
+    "keyboard": ("sim_arm", lambda b: by_twist(lambda: rig.EvdevRig("keyboard", b.folder, b.ends))),
+    "spacemouse": ("sim_arm", lambda b: by_twist(lambda: rig.SpaceMouseRig(b.folder, b.ends))),
     "joy": ("sim_arm", joy),
-    "leader": ("so101", lambda b: rig().LeaderRig(b.folder, b.ends)),
+    "leader": ("so101", lambda b: rig.LeaderRig(b.folder, b.ends)),
 }
 SLOW = ("joy",)
 """DDS takes up to 3 s to find its peers, for each test anew."""
@@ -75,7 +64,7 @@ def seat(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Seat]:
     robot, open_far = OPEN[request.param]
     with ExitStack() as ends:
         far = open_far(Bench(request.getfixturevalue, tmp_path, ends))
-        follower = rig().Follower(load_robot(robot), far.settings)
+        follower = rig.Follower(load_robot(robot), far.settings)
         ends.callback(follower.device.close)
         follower.until(lambda chunk: chunk is None, "a hand off the device")
         yield Seat(far, follower)
@@ -184,9 +173,8 @@ def test_closing_twice_is_allowed(seat: Seat) -> None:
 def test_a_device_that_is_not_there_is_an_error_with_a_next_step(kind: str) -> None:
     pytest.importorskip("mink", reason="needs the extra `teleop`: pip install 'robot_stack[teleop]'")
     pytest.importorskip("evdev", reason="needs the extra `teleop`: pip install 'robot_stack[teleop]'")
-    module = rig()
     with pytest.raises(DriverError, match="start again"):
-        module.Follower(load_robot("sim_arm"), module.option(kind, device="/dev/input/by-id/no-such-device"))
+        rig.Follower(load_robot("sim_arm"), rig.option(kind, device="/dev/input/by-id/no-such-device"))
 
 
 def test_the_script_that_plays_a_human_sends_whole_chunks_and_has_no_device_to_lose() -> None:
@@ -207,8 +195,7 @@ def test_the_script_that_plays_a_human_sends_whole_chunks_and_has_no_device_to_l
 
 def test_a_package_that_is_not_installed_is_named_with_the_extra_it_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mink", reason="needs the extra `teleop`: pip install 'robot_stack[teleop]'")
-    module = rig()
     monkeypatch.setitem(sys.modules, "evdev", None)
     monkeypatch.delitem(sys.modules, "drivers.evdev_inputs", raising=False)
     with pytest.raises(DriverError, match=r"teleop keyboard: evdev is not installed; next: pip install 'robot_stack\[teleop\]'"):
-        module.Follower(load_robot("sim_arm"), module.option("keyboard"))
+        rig.Follower(load_robot("sim_arm"), rig.option("keyboard"))

@@ -1,6 +1,3 @@
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,10 +8,7 @@ from robot_stack.data.rosbags_messages import deserialize_cdr, make, serialize_c
 from robot_stack.data.wire import JointNamesError, chunk_key, from_message, to_message, type_of
 from robot_stack.errors import ContractError, DataError
 from robot_stack.types import ActionChunk, CameraFrame, Choice, JointState
-
-_spec = importlib.util.spec_from_file_location("data_strategies", Path(__file__).with_name("strategies.py"))
-values = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(values)
+from tests.data import strategies as values
 
 
 def there_and_back(topic, value, joint_names=values.JOINTS, chunk_of=None):

@@ -1,8 +1,5 @@
 """The two message libraries against each other: what ROS serializes, rosbags reads, bit for bit, and the other way round."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,10 +12,7 @@ from robot_stack.data.compare import difference
 from robot_stack.data.wire import chunk_key, from_message, to_message, type_of
 from robot_stack.nodes import messages
 from robot_stack.types import ActionChunk, CameraFrame, FailureScore, Hazards, JointState, Step
-
-_spec = importlib.util.spec_from_file_location("data_strategies", Path(__file__).with_name("strategies.py"))
-values = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(values)
+from tests.data import strategies as values
 
 ANYTHING = st.one_of(
     values.FRAMES, values.STATES, values.CHUNKS, values.SCORES, values.HAZARDS, values.NOTES, values.STEPS

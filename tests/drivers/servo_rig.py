@@ -1,8 +1,6 @@
 """An SO-101 on simulated servos, for the tests of whatever drives servos."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 from drivers.calibration import Calibration, JointCalibration
 from drivers.dynamixel import DynamixelWire
@@ -11,12 +9,7 @@ from drivers.serial_port import SerialPort
 from drivers.servo_arm import ServoArm
 from robot_stack.config.robot_file import load_robot
 from robot_stack.robot import RobotSpec
-
-_spec = importlib.util.spec_from_file_location("servo_simulator", Path(__file__).with_name("servo_simulator.py"))
-assert _spec is not None and _spec.loader is not None
-simulator = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(simulator)
-ServoSimulator = simulator.ServoSimulator
+from tests.drivers.servo_simulator import ServoSimulator
 
 WIRES = {"feetech": FeetechWire, "dynamixel": DynamixelWire}
 RANGE = (148, 3946)
@@ -29,7 +22,7 @@ def so101(kind: str, path: str, **bus: object) -> RobotSpec:
     return replace(robot, driver=kind, control_rate_hz=5.0, bus=replace(robot.bus, port=path, p_gain=0, **settings))
 
 
-def calibrated(servos: "simulator.ServoSimulator", robot: RobotSpec, sign: int = 1) -> Calibration:
+def calibrated(servos: ServoSimulator, robot: RobotSpec, sign: int = 1) -> Calibration:
     """A calibration of `robot` that its simulated servos hold too."""
     found = {}
     for joint in robot.joints:
@@ -40,7 +33,7 @@ def calibrated(servos: "simulator.ServoSimulator", robot: RobotSpec, sign: int =
     return Calibration(robot.name, robot.driver, found)
 
 
-def connect(servos: "simulator.ServoSimulator", robot: RobotSpec, calibration: Calibration | None = None) -> ServoArm:
+def connect(servos: ServoSimulator, robot: RobotSpec, calibration: Calibration | None = None) -> ServoArm:
     """The arm, connected."""
     wire = WIRES[robot.driver](SerialPort(robot.bus.port, robot.bus.baud, robot.bus.reply_s))
     return ServoArm(robot, wire, calibration or calibrated(servos, robot))

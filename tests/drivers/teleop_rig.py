@@ -4,7 +4,6 @@ Each has `press`, `push`, `confirm` (True: down), `unplug` and `plug`; `settings
 """
 
 import fcntl
-import importlib.util
 import os
 import struct
 import subprocess
@@ -244,11 +243,9 @@ def servo_rig() -> ModuleType:
     """tests/drivers/servo_rig.py; skips where the vendors' packages are not installed."""
     for package in ("serial", "scservo_sdk", "dynamixel_sdk"):
         pytest.importorskip(package, reason="needs the extra `servos`: pip install 'robot_stack[servos]'")
-    spec = importlib.util.spec_from_file_location("servo_rig", HERE / "servo_rig.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from tests.drivers import servo_rig
+
+    return servo_rig
 
 
 class Follower:

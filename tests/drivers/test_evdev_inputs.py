@@ -1,6 +1,5 @@
 """Keys and sticks from the kernel's bytes, through evdev's own parser; through the kernel itself where it lets us (uinput)."""
 
-import importlib.util
 import os
 import struct
 import time
@@ -14,11 +13,7 @@ evdev = pytest.importorskip("evdev", reason="needs the extra `teleop`: pip insta
 from drivers import evdev_inputs  # noqa: E402
 from drivers.evdev_inputs import EvdevInputs, open_evdev  # noqa: E402
 from robot_stack.errors import DriverError  # noqa: E402
-
-_spec = importlib.util.spec_from_file_location("teleop_rig", Path(__file__).with_name("teleop_rig.py"))
-assert _spec is not None and _spec.loader is not None
-rig = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(rig)
+from tests.drivers import teleop_rig as rig  # noqa: E402
 
 NAMES = ("KEY_W", "BTN_TR", "ABS_X", "ABS_HAT0X")
 

@@ -1,6 +1,5 @@
 """A leader arm on simulated servos: read and never powered, followed without a jump, its handle by its calibrated range."""
 
-import importlib.util
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,17 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-_spec = importlib.util.spec_from_file_location("teleop_rig", Path(__file__).with_name("teleop_rig.py"))
-assert _spec is not None and _spec.loader is not None
-rig = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(rig)
-
-from drivers.calibration import load  # noqa: E402
-from drivers.hand import Hand  # noqa: E402
-from drivers.leader_arm import LeaderMover, open_leader  # noqa: E402
-from drivers.reopened import Reopened  # noqa: E402
-from robot_stack.config.robot_file import load_robot  # noqa: E402
-from robot_stack.errors import ConfigError, DriverError  # noqa: E402
+from drivers.calibration import load
+from drivers.hand import Hand
+from drivers.leader_arm import LeaderMover, open_leader
+from drivers.reopened import Reopened
+from robot_stack.config.robot_file import load_robot
+from robot_stack.errors import ConfigError, DriverError
+from tests.drivers import teleop_rig as rig
 
 HAND = Hand(True, False, np.zeros(6), 0.0)
 FOLLOWER = load_robot("so101")
@@ -92,20 +87,14 @@ def test_both_come_to_the_same_pose_at_the_speed_that_was_allowed(mover: LeaderM
     np.testing.assert_allclose(q, leader, atol=0.002)
 
 
-def test_the_follower_turns_as_far_as_the_leader_is_turned(far) -> None:
-    mover = opened(far, align_speed=0.0)
+@pytest.mark.parametrize(("settings", "share"), [({"align_speed": 0.0}, 1.0), ({"leader_scale": 0.5}, 0.5)])
+def test_the_follower_turns_as_far_as_the_leader_or_by_a_share_of_it_and_keeps_the_difference(
+    far, settings: dict[str, float], share: float
+) -> None:
+    mover = opened(far, **settings)
     mover.begin(HOME, 0)
     turned(far, 1, 400)
-    q = settled(mover, 0, HOME[0] + 400 * 2 * np.pi / 4096, HOME)
-    np.testing.assert_allclose(q[1:], HOME[1:], atol=1e-9)
-    mover.close()
-
-
-def test_scaled_the_follower_turns_by_that_share_and_keeps_the_difference(far) -> None:
-    mover = opened(far, leader_scale=0.5)
-    mover.begin(HOME, 0)
-    turned(far, 1, 400)
-    q = settled(mover, 0, HOME[0] + 200 * 2 * np.pi / 4096, HOME)
+    q = settled(mover, 0, HOME[0] + share * 400 * 2 * np.pi / 4096, HOME)
     np.testing.assert_allclose(q[1:], HOME[1:], atol=1e-9)
     mover.close()
 
@@ -114,10 +103,10 @@ def test_the_handles_calibrated_range_is_the_grippers(far) -> None:
     mover = opened(far, align_speed=1e6)
     mover.begin(HOME, 0)
     low, high = rig.servo_rig().RANGE
-    turned(far, 6, high - 2047)
-    settled(mover, 5, FOLLOWER.q_max[5], HOME)
-    turned(far, 6, low - high)
-    settled(mover, 5, FOLLOWER.q_min[5], HOME)
+    for ticks, end in ((high - 2047, FOLLOWER.q_max), (low - high, FOLLOWER.q_min)):
+        turned(far, 6, ticks)
+        q = settled(mover, 5, end[5], HOME)
+        assert FOLLOWER.q_min[5] - 1e-9 <= q[5] <= FOLLOWER.q_max[5] + 1e-9, "never beyond it"
     mover.close()
 
 

@@ -1,10 +1,9 @@
 """The ros2_control driver against a controller in another process, on real ROS 2 topics."""
 
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,38 +15,27 @@ pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its whee
 from drivers.ros2_control import Ros2ControlArm
 from robot_stack.config.robot_file import load_robot
 from robot_stack.device import Controller
-from robot_stack.discovery import environment
-from robot_stack.domain import lease_domain
 from robot_stack.errors import DriverError
 from robot_stack.types import JointCommand, SafeCommand
+from tests.ros_domain import own_domain
+from tests.waiting import PATIENCE_S, until
 
-PATIENCE_S = 60.0
 ROBOT = load_robot("so101")
 
 
 @pytest.fixture(scope="module")
 def far_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    lease = lease_domain()
-    added = environment({}, tmp_path_factory.mktemp("dds"), lease.domain)
-    os.environ.update({name: value for name, value in added.items() if name != "ROS_DOMAIN_ID"})
     program = Path(__file__).with_name("controller_node.py")
-    process = subprocess.Popen([sys.executable, program, *ROBOT.joint_names], env={**os.environ, **added})
-    yield lease.domain, process
-    process.kill()
-    process.wait(timeout=30)
-    lease.release()
+    with own_domain(tmp_path_factory.mktemp("dds")) as (domain, env):
+        process = subprocess.Popen([sys.executable, program, *ROBOT.joint_names], env=env)
+        yield domain, process
+        process.kill()
+        process.wait(timeout=30)
 
 
 def connect(domain: int, **settings: object) -> Ros2ControlArm:
     asked = {"name": "arm_controller", "wait_s": PATIENCE_S, "lost_s": 3.0} | settings
     return Ros2ControlArm(replace(ROBOT, controller=Controller(**asked)), domain)
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("kind", ["joint_trajectory", "forward_command"])

@@ -1,10 +1,8 @@
 """Pictures of a foreign camera on ROS 2 in this computer's loopback: encodings, stamps, deliveries, going and coming back."""
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,16 +15,11 @@ from drivers.camera_capture import Picture
 from drivers.cameras import open_camera
 from drivers.ros_image import RosImageSource, image_topics
 from robot_stack.camera_device import CameraDevice
-from robot_stack.discovery import environment
-from robot_stack.domain import lease_domain
 from robot_stack.errors import DriverError
 from robot_stack.robot import CameraSpec
 from robot_stack.types import CameraFrame
-
-_spec = importlib.util.spec_from_file_location("image_publisher", Path(__file__).parent / "image_publisher.py")
-assert _spec is not None and _spec.loader is not None
-_publisher = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_publisher)
+from tests.drivers.image_publisher import ImagePublisher
+from tests.ros_domain import own_domain
 
 TOPIC = "/foreign/image"
 PICTURE = np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8)
@@ -35,13 +28,8 @@ PICTURE = np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8)
 @pytest.fixture(scope="module")
 def domain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A ROS domain of this computer that is nobody else's."""
-    lease = lease_domain()
-    added = environment({}, tmp_path_factory.mktemp("dds"), lease.domain)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in added.keys() - {"ROS_DOMAIN_ID"}:
-            patch.setenv(name, added[name])
-        yield lease.domain
-    lease.release()
+    with own_domain(tmp_path_factory.mktemp("dds")) as (domain, _):
+        yield domain
 
 
 @pytest.fixture
@@ -50,7 +38,7 @@ def wired(domain: int) -> Iterator[Callable[..., tuple[Any, RosImageSource]]]:
     with ExitStack() as ends:
 
         def connect(**settings: Any) -> tuple[Any, RosImageSource]:
-            publisher = _publisher.ImagePublisher(TOPIC, domain, **settings)
+            publisher = ImagePublisher(TOPIC, domain, **settings)
             ends.callback(publisher.close)
             source = RosImageSource(CameraDevice("ros", TOPIC, domain=domain))
             ends.callback(source.close)
@@ -116,13 +104,13 @@ def test_a_stamp_of_no_clock_of_this_computer_is_replaced_by_the_arrival(wired: 
 
 def test_a_camera_whose_node_ends_is_lost_and_found_again(domain: int) -> None:
     device = CameraDevice("ros", TOPIC, domain=domain, silent_s=0.3, retry_s=0.05, retry_most_s=0.2)
-    first = _publisher.ImagePublisher(TOPIC, domain).start(PICTURE)
+    first = ImagePublisher(TOPIC, domain).start(PICTURE)
     with closing(open_camera(CameraSpec("scene", -1, (0, 0, 0), (0, 0, 1), 0.8, 32, 24, 30.0, device=device))) as camera:
         assert isinstance(seen(camera, CameraFrame), CameraFrame)
         first.close()
         assert "camera scene: " in str(seen(camera, DriverError))
         gone_ns = time.monotonic_ns()
-        with closing(_publisher.ImagePublisher(TOPIC, domain, reliable=False).start(PICTURE)):
+        with closing(ImagePublisher(TOPIC, domain, reliable=False).start(PICTURE)):
             while seen(camera, CameraFrame).t_ns < gone_ns:
                 pass
 
@@ -148,5 +136,5 @@ def test_a_topic_nobody_publishes_is_an_error_with_a_next_step(domain: int, monk
 
 
 def test_topics_with_pictures_are_found(domain: int) -> None:
-    with closing(_publisher.ImagePublisher(TOPIC, domain)), closing(_publisher.ImagePublisher("/other/jpeg", domain, True)):
+    with closing(ImagePublisher(TOPIC, domain)), closing(ImagePublisher("/other/jpeg", domain, True)):
         assert set(image_topics(domain)) >= {TOPIC, "/other/jpeg"}

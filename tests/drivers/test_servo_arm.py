@@ -1,6 +1,5 @@
 """Arms of serial servos against the simulated bus: what goes wrong on a bus is said by name, and nothing is held silently."""
 
-import importlib.util
 import math
 import signal
 import subprocess
@@ -16,18 +15,14 @@ import pytest
 for _package in ("serial", "scservo_sdk", "dynamixel_sdk"):
     pytest.importorskip(_package, reason="needs the extra `servos`: pip install 'robot_stack[servos]'")
 
-_spec = importlib.util.spec_from_file_location("servo_rig", Path(__file__).with_name("servo_rig.py"))
-assert _spec is not None and _spec.loader is not None
-rig = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(rig)
-
 from drivers.calibration import Calibration  # noqa: E402
 from drivers.serial_port import SerialPort  # noqa: E402
 from drivers.servo_arm import ServoArm  # noqa: E402
 from robot_stack.errors import DriverError  # noqa: E402
 from robot_stack.types import JointCommand, JointState, SafeCommand  # noqa: E402
+from tests.drivers import servo_rig as rig  # noqa: E402
+from tests.waiting import until  # noqa: E402
 
-PATIENCE_S = 60.0
 TICK = 2 * math.pi / 4096
 
 
@@ -58,14 +53,6 @@ def connect(kind: str, servos) -> Iterator[Callable[..., ServoArm]]:
 
 def send(arm: ServoArm, q) -> None:
     arm.send(SafeCommand(JointCommand(time.monotonic_ns(), np.asarray(q, dtype=float))))
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for `condition`: for long, as the computer may be busy, but never longer than it takes."""
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def trouble(arm: ServoArm) -> str:
@@ -314,13 +301,11 @@ def test_turns_counted_before_a_restart_do_not_move_the_zero() -> None:
 
 
 DRIVER = """
-import importlib.util, sys, time
+import sys, time
 import numpy as np
 from robot_stack.types import JointCommand
-spec = importlib.util.spec_from_file_location("servo_rig", sys.argv[1])
-rig = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(rig)
-robot = rig.so101("dynamixel", sys.argv[2], watchdog_s=0.5)
+from tests.drivers import servo_rig as rig
+robot = rig.so101("dynamixel", sys.argv[1], watchdog_s=0.5)
 from drivers.calibration import Calibration, JointCalibration
 found = {j.name: JointCalibration(j.servo.id, 1060, 0, *rig.RANGE, 1) for j in robot.joints}
 arm = rig.connect(None, robot, Calibration(robot.name, robot.driver, found))
@@ -336,7 +321,7 @@ def test_dynamixels_stop_by_themselves_when_the_driver_is_killed() -> None:
     for servo in servos.servos.values():
         servo.speed_max = 20.0
     root = Path(__file__).parents[2]
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, Path(__file__).with_name("servo_rig.py"), servos.path], cwd=root)
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, servos.path], cwd=root)
     try:
         until(lambda: servos.servos[1].speed > 10.0)
         driver.send_signal(signal.SIGKILL)

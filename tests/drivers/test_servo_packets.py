@@ -1,21 +1,16 @@
 """Bytes on the bus: the simulator speaks the published protocols, and the drivers read what it says."""
 
-import importlib.util
 import time
-from pathlib import Path
 
 import pytest
 
 for _package in ("serial", "scservo_sdk", "dynamixel_sdk"):
     pytest.importorskip(_package, reason="needs the extra `servos`: pip install 'robot_stack[servos]'")
 
-_spec = importlib.util.spec_from_file_location("servo_rig", Path(__file__).with_name("servo_rig.py"))
-assert _spec is not None and _spec.loader is not None
-rig = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(rig)
-
 from drivers.serial_port import SerialPort  # noqa: E402
 from drivers.servo_bus import MIDDLE, Homing, answering, model_of  # noqa: E402
+from tests.drivers import servo_rig as rig  # noqa: E402
+from tests.drivers import servo_simulator  # noqa: E402
 
 
 @pytest.fixture(params=["feetech", "dynamixel"])
@@ -34,12 +29,12 @@ def soon() -> int:
 
 def test_the_checksum_of_the_published_example_of_dynamixel() -> None:
     """Ping of id 1 in the e-manual of protocol 2.0: FF FF FD 00 01 03 00 01 19 4E."""
-    assert rig.simulator.crc16(bytes.fromhex("fffffd0001030001")) == 0x4E19
+    assert servo_simulator.crc16(bytes.fromhex("fffffd0001030001")) == 0x4E19
 
 
 def test_the_checksum_of_the_published_example_of_feetech() -> None:
     """Answer of id 1 to a ping in Feetech's protocol manual: FF FF 01 02 00 FC."""
-    assert rig.simulator.feetech_answer(1, 0, b"") == bytes.fromhex("ffff010200fc")
+    assert servo_simulator.feetech_answer(1, 0, b"") == bytes.fromhex("ffff010200fc")
 
 
 def test_servos_say_their_model_and_silent_ids_nothing(wire) -> None:

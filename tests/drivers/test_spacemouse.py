@@ -1,6 +1,5 @@
 """HID reports of SpaceMice old and new, as bytes through a device file."""
 
-import importlib.util
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +8,7 @@ import pytest
 
 from drivers.spacemouse import SpaceMouse, _is_one
 from robot_stack.errors import DriverError
-
-_spec = importlib.util.spec_from_file_location("teleop_rig", Path(__file__).with_name("teleop_rig.py"))
-assert _spec is not None and _spec.loader is not None
-rig = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(rig)
+from tests.drivers import teleop_rig as rig
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from robot_stack.device import UrLink
 from robot_stack.errors import DriverError
 from robot_stack.interfaces import Arm
 from robot_stack.types import JointCommand, SafeCommand
+from tests.waiting import until
 
-PATIENCE_S = 60.0
 HOST = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}.7"
 """RTDE's ports are fixed, so each run of the tests has a loopback address of its own."""
 
@@ -60,13 +60,6 @@ def arm(controller: Controller) -> Iterator[UrArm]:
 
 def command(q, qd=None) -> SafeCommand:
     return SafeCommand(JointCommand(time.monotonic_ns(), np.asarray(q, dtype=float), qd))
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def trouble(arm: UrArm) -> str:

@@ -1,7 +1,5 @@
 """camera_node, as a process, with a network camera that goes away: it lives, says so once, and publishes again."""
 
-import importlib.util
-import os
 import subprocess
 import sys
 import time
@@ -24,16 +22,12 @@ from robot_stack import build
 from robot_stack.camera_device import CameraDevice
 from robot_stack.config.robot_file import FOLDER
 from robot_stack.data.wire import frame_value
-from robot_stack.discovery import environment
 from robot_stack.domain import lease_domain
 from robot_stack.graph import frames_topic
 from robot_stack.nodes.messages import message_class
 from robot_stack.nodes.qos import newest
-
-_spec = importlib.util.spec_from_file_location("image_publisher", Path(__file__).parents[1] / "drivers" / "image_publisher.py")
-assert _spec is not None and _spec.loader is not None
-_publisher = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_publisher)
+from tests.drivers.image_publisher import ImagePublisher
+from tests.ros_domain import own_domain
 
 WAIT_S = 60.0
 
@@ -41,11 +35,8 @@ WAIT_S = 60.0
 @pytest.fixture
 def ros(tmp_path: Path) -> Iterator[dict[str, str]]:
     """What a process of an own domain needs in its environment."""
-    lease = lease_domain()
-    added = environment({}, tmp_path, lease.domain)
-    os.environ.update({name: value for name, value in added.items() if name != "ROS_DOMAIN_ID"})
-    yield {**os.environ, **added}
-    lease.release()
+    with own_domain(tmp_path) as (_, env):
+        yield env
 
 
 class Ear:
@@ -121,7 +112,7 @@ def test_a_camera_that_goes_and_comes_back_never_ends_its_node(tmp_path: Path, r
 
 def test_a_foreign_camera_of_another_domain_is_heard_in_the_graphs(tmp_path: Path, ros: dict[str, str]) -> None:
     lease, picture = lease_domain(), stamped(np.zeros((120, 160, 3), np.uint8), 1)
-    foreign = _publisher.ImagePublisher("/foreign/image", lease.domain).start(picture)
+    foreign = ImagePublisher("/foreign/image", lease.domain).start(picture)
     with closing(foreign), closing(Ear(int(ros["ROS_DOMAIN_ID"]))) as ear:
         with camera_node(tmp_path, ros, CameraDevice("ros", "/foreign/image", domain=lease.domain)):
             assert ear.hear_after(0), (tmp_path / "said").read_text()

@@ -1,12 +1,11 @@
 """A human takes the arm from a running policy by the clutch and gives it back: in the loop of arm_node, and in the real graph."""
 
-import importlib.util
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -31,6 +30,7 @@ from robot_stack.types import (
     Step,
 )
 from safety.layer import SafetyLayer
+from tests.drivers.teleop_rig import JoyRig
 
 if TYPE_CHECKING:
     from robot_stack.supervisor import Graph
@@ -191,15 +191,6 @@ def test_a_human_who_could_not_let_go_or_is_nobody_is_refused_before_anything_ru
         resolve(load(kind, overrides), tmp_path)
 
 
-def rig() -> Any:
-    path = Path(__file__).parents[1] / "drivers" / "teleop_rig.py"
-    spec = importlib.util.spec_from_file_location("teleop_rig", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def mode_is(mode: Mode) -> Callable[[Step], bool]:
     return lambda step: step.verdict.mode is mode
 
@@ -218,7 +209,7 @@ def test_in_the_real_graph_a_gamepad_takes_the_arm_gives_it_back_and_may_be_unpl
 
     overrides = ("teleop=joy", "teleop.silent_s=2", "safety.teleop_silent_s=1", "safety.stop_after_s=60")
     with start_graph(*overrides) as graph, ExitStack() as ends:
-        pad = rig().JoyRig(ends, dict(graph.processes.environment))
+        pad = JoyRig(ends, dict(graph.processes.environment))
         graph.director.reset(0, "nominal")
         graph.start_log(tmp_path / "episode", "nominal")
         graph.arm(timeout_s=PATIENCE_S)
@@ -261,7 +252,7 @@ def far(step: Step, start: Step) -> float:
     return float(np.abs(step.verdict.command.q - start.verdict.command.q).max())
 
 
-def until_taken(graph: "Graph", pad: Any) -> None:
+def until_taken(graph: "Graph", pad: JoyRig) -> None:
     """Press the clutch until the arm is the human's: the publisher and the node may not have found each other yet."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:

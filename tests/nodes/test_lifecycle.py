@@ -13,13 +13,12 @@ pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its whee
 from lifecycle_msgs.msg import Transition
 
 from robot_stack import build
-from robot_stack.discovery import environment
-from robot_stack.domain import lease_domain
 from robot_stack.errors import RobotStackError
 from robot_stack.graph import RECORDER_NODE, node
 from robot_stack.nodes.operator import Operator
 from robot_stack.processes import ProcessGroup
 from robot_stack.seal import KEYS, read_keys
+from tests.ros_domain import own_domain
 
 PATIENCE_S = 60.0
 ILLEGAL = (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_CLEANUP, 99)
@@ -29,18 +28,15 @@ ILLEGAL = (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE, Tran
 @pytest.fixture(scope="module")
 def recorder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Operator, ProcessGroup]]:
     folder = tmp_path_factory.mktemp("recorder")
-    lease = lease_domain()
-    added = environment({}, folder, lease.domain)
-    os.environ.update({name: value for name, value in added.items() if name != "ROS_DOMAIN_ID"})
-    build.save(build.Run(folder=str(folder / "logs")), folder / "run.yaml")
-    processes = ProcessGroup({**os.environ, **added}, folder)
-    processes.start(node(RECORDER_NODE, "recorder_node", str(folder / "run.yaml")))
-    operator = Operator(lease.domain, read_keys(folder / KEYS))
-    operator.lifecycle_state(RECORDER_NODE, PATIENCE_S)
-    yield operator, processes
-    operator.close()
-    processes.stop([RECORDER_NODE])
-    lease.release()
+    with own_domain(folder) as (domain, env):
+        build.save(build.Run(folder=str(folder / "logs")), folder / "run.yaml")
+        processes = ProcessGroup(env, folder)
+        processes.start(node(RECORDER_NODE, "recorder_node", str(folder / "run.yaml")))
+        operator = Operator(domain, read_keys(folder / KEYS))
+        operator.lifecycle_state(RECORDER_NODE, PATIENCE_S)
+        yield operator, processes
+        operator.close()
+        processes.stop([RECORDER_NODE])
 
 
 def test_a_node_makes_itself_active(recorder: tuple[Operator, ProcessGroup]) -> None:
@@ -76,9 +72,9 @@ def test_logs_are_numbered_and_never_overwritten(recorder: tuple[Operator, Proce
 
 
 def test_a_missing_run_file_is_said_in_one_line_and_ends_the_node(tmp_path: Path) -> None:
-    env = {**os.environ, **environment({}, tmp_path, lease_domain().domain)}
     command = node("recorder_node", "recorder_node", str(tmp_path / "absent.yaml")).command(sys.executable)
-    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_S)
+    with own_domain(tmp_path) as (_, env):
+        ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_S)
     assert ended.returncode == 1
     assert "absent.yaml" in ended.stderr and "Traceback" not in ended.stderr
 

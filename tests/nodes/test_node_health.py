@@ -1,8 +1,6 @@
 """Every node says how it is and refuses what may not change; two of a kind in two namespaces do not hear each other."""
 
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,43 +10,32 @@ pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its whee
 
 from robot_stack import build
 from robot_stack.diagnostics import Level
-from robot_stack.discovery import environment
-from robot_stack.domain import lease_domain
 from robot_stack.errors import RobotStackError
 from robot_stack.graph import RECORDER_NODE, node
 from robot_stack.nodes.operator import Operator
 from robot_stack.processes import ProcessGroup
 from robot_stack.seal import KEYS, read_keys
-
-PATIENCE_S = 60.0
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
+from tests.ros_domain import own_domain
+from tests.waiting import PATIENCE_S, until
 
 
 @pytest.fixture(scope="module")
 def operators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Operator]]:
     """A recorder_node without a namespace and one in `left`, and an operator for each."""
-    folder, lease = tmp_path_factory.mktemp("recorders"), lease_domain()
-    added = environment({}, folder, lease.domain)
-    os.environ.update({name: value for name, value in added.items() if name != "ROS_DOMAIN_ID"})
+    folder = tmp_path_factory.mktemp("recorders")
     build.save(build.Run(folder=str(folder / "logs")), folder / "run.yaml")
-    processes, made = ProcessGroup({**os.environ, **added}, folder), {}
-    for namespace in ("", "left"):
-        process = node(RECORDER_NODE, "recorder_node", str(folder / "run.yaml"))
-        processes.start(replace(process, name=f"recorder{namespace}", namespace=namespace))
-        made[namespace] = Operator(lease.domain, read_keys(folder / KEYS), namespace)
-    for operator in made.values():
-        operator.lifecycle_state(RECORDER_NODE, PATIENCE_S)
-    yield made
-    for operator in made.values():
-        operator.close()
-    processes.stop(processes.names())
-    lease.release()
+    with own_domain(folder) as (domain, env):
+        processes, made = ProcessGroup(env, folder), {}
+        for namespace in ("", "left"):
+            process = node(RECORDER_NODE, "recorder_node", str(folder / "run.yaml"))
+            processes.start(replace(process, name=f"recorder{namespace}", namespace=namespace))
+            made[namespace] = Operator(domain, read_keys(folder / KEYS), namespace)
+        for operator in made.values():
+            operator.lifecycle_state(RECORDER_NODE, PATIENCE_S)
+        yield made
+        for operator in made.values():
+            operator.close()
+        processes.stop(processes.names())
 
 
 def test_a_node_says_how_it_is_and_what_it_does_not_hear(operators: dict[str, Operator]) -> None:

@@ -1,6 +1,5 @@
 """`robot-stack replay publish=true` as a user starts it, and a reader on the same graph that sees what the log holds."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -21,11 +20,10 @@ from rclpy.signals import SignalHandlerOptions
 from robot_stack.data.log import EpisodeLog, read_log
 from robot_stack.data.log_reader import RawMessage
 from robot_stack.data.wire import type_of
-from robot_stack.discovery import environment
-from robot_stack.domain import lease_domain
 from robot_stack.graph import ARM_NODE, VERDICT, Topic
 from robot_stack.nodes.messages import message_class
 from robot_stack.nodes.qos import every
+from tests.ros_domain import own_domain
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "frozen"
 PATIENCE_S = 60.0
@@ -64,11 +62,8 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def domain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    lease = lease_domain()
-    added = environment({}, tmp_path_factory.mktemp("playback"), lease.domain)
-    os.environ.update({name: value for name, value in added.items() if name != "ROS_DOMAIN_ID"})
-    yield lease.domain
-    lease.release()
+    with own_domain(tmp_path_factory.mktemp("playback")) as (domain, _):
+        yield domain
 
 
 @pytest.fixture(scope="module")

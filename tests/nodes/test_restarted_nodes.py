@@ -1,7 +1,6 @@
 """kill -9 of the nodes of the real graph: all but arm_node come back to active, are said, and the robot can be armed again."""
 
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,16 +17,9 @@ from robot_stack.errors import RobotStackError
 from robot_stack.graph import ARM_NODE
 from robot_stack.supervisor import Graph
 from robot_stack.types import Mode
+from tests.waiting import PATIENCE_S, until
 
-PATIENCE_S = 90.0
 NODES = ("camera_node_wrist", "policy_node", "monitor_node", "fallback_node", "recorder_node")
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 @pytest.mark.slow

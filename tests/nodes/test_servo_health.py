@@ -1,9 +1,7 @@
 """What arm_node says on /diagnostics about an SO-101 on the simulated servo bus."""
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +10,9 @@ pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its whee
 for _package in ("serial", "scservo_sdk", "dynamixel_sdk"):
     pytest.importorskip(_package, reason="needs the extra `servos`: pip install 'robot_stack[servos]'")
 
-_spec = importlib.util.spec_from_file_location("servo_rig", Path(__file__).parents[1] / "drivers" / "servo_rig.py")
-assert _spec is not None and _spec.loader is not None
-rig = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(rig)
-
 from robot_stack.diagnostics import Level, Reading  # noqa: E402
 from robot_stack.nodes.arm_node import servo_readings  # noqa: E402
+from tests.drivers import servo_rig as rig  # noqa: E402
 
 PATIENCE_S = 60.0
 

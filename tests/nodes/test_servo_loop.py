@@ -1,20 +1,13 @@
 """The control loop of arm_node, its safety layer and an SO-101 on the simulated servo bus: what a bus fault does to the mode."""
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 for _package in ("serial", "scservo_sdk", "dynamixel_sdk"):
     pytest.importorskip(_package, reason="needs the extra `servos`: pip install 'robot_stack[servos]'")
-
-_spec = importlib.util.spec_from_file_location("servo_rig", Path(__file__).parents[1] / "drivers" / "servo_rig.py")
-assert _spec is not None and _spec.loader is not None
-rig = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(rig)
 
 from robot_stack.config.schema import SafetySettings  # noqa: E402
 from robot_stack.nodes.arm_loop import ArmLoop  # noqa: E402
@@ -29,6 +22,7 @@ from robot_stack.types import (  # noqa: E402
     Step,
 )
 from safety.layer import SafetyLayer  # noqa: E402
+from tests.drivers import servo_rig as rig  # noqa: E402
 
 PATIENT = SafetySettings(joints_stale_s=1.0, joints_lost_s=2.0, policy_silent_s=9.0, monitor_silent_s=9.0, hazards_stale_s=9.0)
 PATIENCE_S = 60.0

@@ -1,4 +1,3 @@
-import importlib.util
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +12,7 @@ from robot_stack.data.lerobot import read_lerobot
 from robot_stack.errors import DataError
 from robot_stack.replay.baselines import Window, hold_command, hold_pose, mean_trajectory, ridge
 from robot_stack.replay.chunk_error import chunk_errors, draw_chunks
-
-_spec = importlib.util.spec_from_file_location("chunk_error_fixtures", Path(__file__).parents[1] / "policies" / "conftest.py")
-assert _spec is not None and _spec.loader is not None
-_fixtures = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_fixtures)
+from tests.policies.conftest import SETTINGS, TRAIN, make_episodes
 
 WINDOW = Window(8, 20.0)
 SHARED = Path(os.environ.get("ROBOT_STACK_SHARED", Path(__file__).parents[3] / "shared"))
@@ -25,13 +20,13 @@ SHARED = Path(os.environ.get("ROBOT_STACK_SHARED", Path(__file__).parents[3] / "
 
 @pytest.fixture(scope="module")
 def episodes():
-    return _fixtures.make_episodes(6)
+    return make_episodes(6)
 
 
 @pytest.fixture(scope="module")
 def policy(episodes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("chunk_error")
-    checkpoint = train_policy(episodes, _fixtures.SETTINGS, replace(_fixtures.TRAIN, steps=10), folder / "checkpoint")
+    checkpoint = train_policy(episodes, SETTINGS, replace(TRAIN, steps=10), folder / "checkpoint")
     return OnnxPolicy(export_bundle(checkpoint, folder / "bundle", None, episodes[-1:]))
 
 
@@ -66,7 +61,7 @@ def test_the_table_has_the_policy_and_every_baseline_at_every_length(policy, epi
 
 
 def test_episodes_shorter_than_a_chunk_are_refused(policy):
-    short = _fixtures.make_episodes(2, samples=6)
+    short = make_episodes(2, samples=6)
     with pytest.raises(DataError, match="allowed at least 8"):
         chunk_errors(policy, short, short)
 
