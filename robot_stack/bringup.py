@@ -65,21 +65,23 @@ def resolve(command: RunCommand | RecordCommand, folder: Path) -> build.Run:
     _check_human(command, run)
     if run.robot.driver == "sim":
         run = replace(run, world=f"robot_stack_{uuid.uuid4().hex[:8]}")
+    if command.bundle:
+        run = replace(run, bundle=str(Path(command.bundle).resolve()))
     if isinstance(command, RecordCommand):
         return replace(run, clumsy=command.clumsy, collect=command.collect)
-    return replace(run, bundle=str(Path(command.bundle).resolve()), shadow=command.shadow)
+    return replace(run, shadow=command.shadow)
 
 
 def _check_human(command: RunCommand | RecordCommand, run: build.Run) -> None:
     """Raises ConfigError when nobody is there to record, or who may intervene could never let go."""
     kind, real = run.teleop.kind, ", ".join(kind for kind in KINDS if kind not in ("", "scripted"))
-    if isinstance(command, RecordCommand) and kind in ("", "scripted") and run.robot.driver != "sim":
+    if not command.bundle and kind in ("", "scripted") and run.robot.driver != "sim":
         raise ConfigError(
             f"teleop: found no human, allowed teleop={real.replace(', ', '|')}: a script plays one on the simulated arm only"
         )
-    if isinstance(command, RunCommand) and kind == "scripted":
+    if command.bundle and kind == "scripted":
         raise ConfigError(f"teleop.kind: found 'scripted', allowed beside a policy {real}: a script has no clutch to let go")
-    if isinstance(command, RunCommand) and kind == "leader" and not (run.teleop.device and run.teleop.clutch):
+    if command.bundle and kind == "leader" and not (run.teleop.device and run.teleop.clutch):
         raise ConfigError(
             "teleop.device: found none, allowed the path of a pedal or keyboard: beside a policy a leader arm needs a clutch"
         )

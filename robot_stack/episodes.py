@@ -125,5 +125,5 @@ def check(command: RunCommand | RecordCommand) -> None:
         raise ConfigError(f"run.episodes: found {strangers or 'none'}, allowed one or more of {', '.join(SCENARIOS)}")
     if command.run.console:
         require_library()
-    if isinstance(command, RunCommand):
+    if command.bundle:
         load_bundle(Path(command.bundle), load_robot(command.robot).joint_names)

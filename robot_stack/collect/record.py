@@ -63,7 +63,7 @@ class GraphRig:
         else:
             graph.start_log(self._path, self._scenario)
         try:
-            mode = graph.arm(Request.ARM_TELEOP).verdict.mode
+            mode = graph.arm(Request.ARM_POLICY if graph.run.bundle else Request.ARM_TELEOP).verdict.mode
         except RobotStackError:
             graph.stop_log()
             self._call("discard")

@@ -19,6 +19,7 @@ from robot_stack.config.schema import (
     DetectorSettings,
     MonitorSettings,
     PolicySettings,
+    QRankSettings,
     RunSettings,
     SafetySettings,
     SmoothingSettings,
@@ -29,6 +30,9 @@ from robot_stack.config.schema import (
 )
 from robot_stack.config.secure import SecureCommand as SecureCommand
 from robot_stack.config.teleop import TeleopSettings
+from robot_stack.errors import ConfigError
+
+SELECTORS = ("taco", "q_rank", "none")
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class RunCommand:
 
 @dataclass(frozen=True)
 class RecordCommand:
-    """Launch the same graph with a human in the policy's place: at a device, or, on `sim_arm`, a scripted one (`clumsy`).
+    """Launch the same graph with a human in the policy's place: at a device, or, on `sim_arm`, a scripted one (`clumsy`). With
+    `bundle` its policy has the arm, and the human at a device intervenes by the clutch.
 
     `out`: the folder the episodes go to ("": the run's own); with `resume` to one that has some already, of the same robot and
     task, whose numbers go on. `collect`: the session, `quality`: what an episode must be like, or it is asked whether to keep it.
@@ -59,6 +64,7 @@ class RecordCommand:
 
     robot: str = "sim_arm"
     clumsy: bool = False
+    bundle: str = ""
     run: RunSettings = field(default_factory=RunSettings)
     safety: SafetySettings = field(default_factory=SafetySettings)
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
@@ -83,13 +89,24 @@ class TrainCommand:
 
 @dataclass(frozen=True)
 class ExportCommand:
-    """Turn `checkpoint` into the bundle `out`. `dataset` is the one it was trained on: for the parity figure and the selector."""
+    """Turn `checkpoint` into the bundle `out`. `dataset` is the one it was trained on: for the parity figure and the selector:
+    taco (the most familiar candidate), q_rank (the best by a critic of what was earned: relabel rewards first) or none.
+
+    `precision` of the networks: fp32, fp16, bf16, int8, fp8. It is refused where a chunk is further than `tolerance` (rad; 0: what
+    that precision is allowed) from PyTorch's on recorded observations."""
 
     checkpoint: str = MISSING
     dataset: str = MISSING
     out: str = "runs/bundle"
-    selector: bool = True
+    selector: str = "taco"
+    precision: str = "fp32"
+    tolerance: float = 0.0
     taco: TacoSettings = field(default_factory=TacoSettings)
+    q_rank: QRankSettings = field(default_factory=QRankSettings)
+
+    def __post_init__(self) -> None:
+        if self.selector not in SELECTORS:
+            raise ConfigError(f"selector: found {self.selector!r}, allowed {', '.join(SELECTORS)}")
 
 
 @dataclass(frozen=True)

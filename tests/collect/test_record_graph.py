@@ -151,3 +151,17 @@ def test_a_camera_that_falls_silent_leaves_a_good_log_and_is_found_by_the_gate(g
     assert read_log(log).complete
     found = check(read_log(log), QualitySettings(least_s=0.0), graph.run.robot)
     assert "wrist" in {finding.where for finding in found if finding.name == "camera gap"}
+
+
+def test_a_policy_has_the_arm_while_its_episode_is_recorded(bundle: Path, tmp_path: Path) -> None:
+    command = load(RecordCommand, [f"bundle={bundle}", "safety.policy_silent_s=3", *SETTINGS])
+    with Graph.start(command, tmp_path / "graph") as graph:
+        rig = GraphRig(graph, command, tmp_path)
+        rig.prepare(0, "nominal")
+        assert "armed (policy)" in rig.begin()
+        asked_ns = time.monotonic_ns()
+        graph.wait_for(lambda step: step.t_ns > asked_ns + SECOND_NS, PATIENCE_S, "a second of it")
+        ended = rig.end()
+    steps = list(read_log(ended.log).steps())
+    assert {Mode.POLICY, Mode.DISARMED} <= {step.verdict.mode for step in steps}
+    assert any(step.verdict.mode is Mode.POLICY and step.inputs.chunk is not None for step in steps)

@@ -180,6 +180,7 @@ def test_the_operator_is_heard_before_the_clutch(cell: Cell) -> None:
         (RunCommand, ["bundle=x", "teleop.kind=scripted"], "a script has no clutch"),
         (RunCommand, ["bundle=x", "teleop=leader"], "a leader arm needs a clutch"),
         (RecordCommand, ["robot=so101"], "found no human, allowed teleop=leader"),
+        (RecordCommand, ["bundle=x", "teleop.kind=scripted"], "a script has no clutch"),
     ],
 )
 def test_a_human_who_could_not_let_go_or_is_nobody_is_refused_before_anything_runs(
