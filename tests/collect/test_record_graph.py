@@ -100,6 +100,8 @@ def long_enough(news: News) -> bool:
 def test_keys_record_two_episodes_one_of_them_marked_and_discard_a_third(graph: Graph, tmp_path: Path) -> None:
     command, watched = load(RecordCommand, SETTINGS), Watched()
     rig = GraphRig(graph, command, tmp_path)
+    up_ns = time.monotonic_ns()
+    graph.wait_for(lambda step: step.t_ns > up_ns + SECOND_NS, PATIENCE_S, "a second before the first button")
     keys = script(rig, watched)
     session = Session(rig, command.collect, ["nominal", "obstacle"], 0, 9, keys, watched, time.monotonic)
     assert len(list(session.episodes())) >= 2
