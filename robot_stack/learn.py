@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robot_stack.config.commands import ExportCommand, TrainCommand
-from robot_stack.config.schema import TacoSettings
+from robot_stack.config.schema import QRankSettings, TacoSettings
 from robot_stack.data.episode import Episode
 from robot_stack.data.findings import TRASH
-from robot_stack.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PICTURES = Path("runs/cache")
 """Decoded videos are kept here, keyed by the bytes they came from."""
@@ -35,25 +38,40 @@ def export(command: ExportCommand) -> Path:
     torch.set_num_threads(max(1, card.train.threads))
     sizes = {size for _, size in card.cameras}
     episodes = load_episodes(Path(command.dataset), card.settings.rate_hz, sizes.pop() if len(sizes) == 1 else None)
-    return bundle_of(checkpoint, episodes, command.taco if command.selector else None, Path(command.out))
+    taco = command.taco if command.selector == "taco" else None
+    q_rank = command.q_rank if command.selector == "q_rank" else None
+    return bundle_of(checkpoint, episodes, taco, Path(command.out), q_rank, command.precision, command.tolerance)
 
 
-def bundle_of(checkpoint: Path, episodes: Sequence[Episode], taco: TacoSettings | None, out: Path) -> Path:
-    """The bundle of `checkpoint` in `out`; `taco`: with a selector learned on the `episodes` the policy was trained on.
+def bundle_of(
+    checkpoint: Path,
+    episodes: Sequence[Episode],
+    taco: TacoSettings | None,
+    out: Path,
+    q_rank: QRankSettings | None = None,
+    precision: str = "fp32",
+    tolerance: float = 0.0,
+) -> Path:
+    """The bundle of `checkpoint` in `out`; `taco` or `q_rank`: with a selector learned on the `episodes` of the training.
 
-    Parity is measured on the last `holdout` episodes, those the training kept out (on all, when it kept none out).
+    Parity is measured on the last `holdout` episodes, those the training kept out (on all, when it kept none out); what
+    `precision` is scaled by comes from the others.
     """
     from policies.checkpoint import load_checkpoint
     from policies.export import export_bundle
     from policies.features import features_of
+    from policies.q_rank import train_q_rank
     from safety.taco import train_cfn
 
-    card, selector = load_checkpoint(checkpoint)[1], None
+    card = load_checkpoint(checkpoint)[1]
+    selector: "nn.Module | None" = None
     kept = episodes[: len(episodes) - card.train.holdout]
     if taco is not None:
         stride = max(1, sum(len(episode) for episode in kept) // FEATURE_SAMPLES)
         selector = train_cfn(features_of(checkpoint, kept, card.settings.candidates, stride), taco, seed=card.train.seed)
-    return export_bundle(checkpoint, out, selector, episodes[len(kept) :] or episodes)
+    elif q_rank is not None:
+        selector = train_q_rank(checkpoint, kept, q_rank)
+    return export_bundle(checkpoint, out, selector, episodes[len(kept) :] or episodes, tolerance, precision, kept)
 
 
 def load_episodes(folder: Path, rate_hz: float, size: tuple[int, int] | None, last: int = 0) -> list[Episode]:

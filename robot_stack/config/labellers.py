@@ -1,7 +1,8 @@
 """The settings of the labellers that learn or look at the whole dataset, part of what `robot-stack relabel` may be told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from robot_stack.config.offline import CriticSettings
 from robot_stack.errors import ConfigError
 
 SOURCES = ("state", "pictures")
@@ -79,3 +80,12 @@ class HardCasesSettings:
 
     unfamiliar: float = 0.01
     gap: float = 0.5
+
+
+@dataclass(frozen=True)
+class CriticLabelSettings:
+    """`checkpoint`: of the policy whose encoder says what a state is; `out`: where the critic goes ("": nowhere); `learn`: how."""
+
+    checkpoint: str = "runs/train"
+    out: str = ""
+    learn: CriticSettings = field(default_factory=CriticSettings)

@@ -4,10 +4,16 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from robot_stack.config.labellers import ActionsSettings, AugmentSettings, HardCasesSettings, QualitySettings
+from robot_stack.config.labellers import (
+    ActionsSettings,
+    AugmentSettings,
+    CriticLabelSettings,
+    HardCasesSettings,
+    QualitySettings,
+)
 from robot_stack.errors import ConfigError
 
-WEIGHTS_BY = ("return", "advantage", "value", "togo")
+WEIGHTS_BY = ("return", "advantage", "value", "togo", "critic")
 SUCCESS_BY = ("auto", "mark", "column", "detector")
 RATERS = ("rule", "browser", "model")
 GOALS = ("last", "future")
@@ -26,12 +32,14 @@ class InterventionSettings:
 @dataclass(frozen=True)
 class WeightSettings:
     """`by` return or advantage: whole episodes, by how much `reward` (a column, or a number said once of an episode) they earned;
-    value: single steps, by their advantage over the column `value`; togo: single steps, by what was earned from there on.
+    value: single steps, by their advantage over the column `value`; togo: single steps, by what was earned from there on; critic:
+    single steps, by the column `advantage` (`relabel critic`).
     `alpha`: how soft (0.1; 1: nearly alike); `beta`: how sharp."""
 
     by: str = "return"
     reward: str = "success"
     value: str = "value"
+    advantage: str = "advantage"
     alpha: float = 0.1
     beta: float = 3.0
     discount: float = 1.0
@@ -160,6 +168,7 @@ class RelabelCommand:
     preferences: PreferenceSettings = field(default_factory=PreferenceSettings)
     values: ValueSettings = field(default_factory=ValueSettings)
     margins: MarginSettings = field(default_factory=MarginSettings)
+    critic: CriticLabelSettings = field(default_factory=CriticLabelSettings)
     weights: WeightSettings = field(default_factory=WeightSettings)
     hindsight: HindsightSettings = field(default_factory=HindsightSettings)
     actions: ActionsSettings = field(default_factory=ActionsSettings)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from robot_stack.errors import ContractError
 from robot_stack.types import Array, Image
@@ -11,7 +12,8 @@ from robot_stack.types import Array, Image
 class Episode:
     """n samples at `rate_hz`: `q` measured and `action` commanded joints (n, J).
 
-    `images[camera]` uint8 (n, H, W, 3); `columns[name]` (n, ...). Raises ContractError where lengths differ.
+    `images[camera]` uint8 (n, H, W, 3); `columns[name]` (n, ...); `constants`: what is said once of it.
+    Raises ContractError where lengths differ.
     """
 
     name: str
@@ -22,6 +24,7 @@ class Episode:
     images: Mapping[str, Image]
     instruction: str = ""
     columns: Mapping[str, Array] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = (len(self.q), len(self.joint_names))

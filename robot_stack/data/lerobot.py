@@ -4,18 +4,17 @@ Each video is decoded once, from its first frame to its last, and resized while 
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
-from functools import lru_cache
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from robot_stack.data.catalogue import RATE_HZ, Catalogue
-from robot_stack.data.picture_cache import digest_of, kept
 from robot_stack.data.episode import Episode
+from robot_stack.data.picture_cache import digest_of, kept
 from robot_stack.data.recording import ACTION, STATE, TIMESTAMP, Clip, Entry, Pictures, Recording
 from robot_stack.data.video import Size, decode_video
 from robot_stack.errors import DataError
@@ -67,8 +66,8 @@ def episode_of(found: Recording, size: Size = (None, None), cache: Path | None =
         action=columns.pop(ACTION),
         images={camera: _decoded(pictures, size, cache) for camera, pictures in found.cameras.items()},
         instruction=found.task,
-        constants=found.constants,
         columns=columns if TIMESTAMP in columns else {TIMESTAMP: found.times_s(), **columns},
+        constants=found.constants,
     )
 
 

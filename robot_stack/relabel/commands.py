@@ -18,6 +18,7 @@ LABELLERS: dict[str, Callable[["RelabelCommand"], Any]] = {
     "preferences": lambda settings: settings.preferences,
     "values": lambda settings: settings.values,
     "margins": lambda settings: settings.margins,
+    "critic": lambda settings: settings.critic,
     "weights": lambda settings: settings.weights,
     "hindsight": lambda settings: settings.hindsight,
     "actions": lambda settings: settings.actions,

@@ -11,7 +11,8 @@ Advantage weighting of single steps (AWR, Peng et al. 2019; the actor of IQL), V
     w_t = min(exp(beta (A_t - mean A) / std A), 100),   A_t = r_t + gamma V_{t+1} - V_t,   V = 0 after the last step.
 
 With A_t = G_t, what is earned from t on, discounted, no values are needed (`togo`): of RLIF's reward, -1 where a person had to
-take over, that makes what led there count less.
+take over, that makes what led there count less. With A_t the column that `relabel critic` wrote (`critic`), it is the extraction
+of IQL and RIQL, from chunks.
 
 Weights of episodes are scaled to a mean of 1. The lower alpha (the higher beta), the fewer episodes (steps) count; where all
 returns are equal every step weighs 1.
@@ -25,37 +26,29 @@ import numpy as np
 
 from robot_stack.config.relabel import WeightSettings
 from robot_stack.data.catalogue import Catalogue
+from robot_stack.data.earned import rewards as rewards
 from robot_stack.data.labels import Labels
 from robot_stack.data.recording import STATE, Recording
-from robot_stack.errors import DataError
 from robot_stack.relabel.labeller import Labeller
 from robot_stack.types import Array
 
-STEPS = ("value", "togo")
+STEPS = ("value", "togo", "critic")
 """What weighs single steps."""
 MOST = 100.0
 """The largest weight of a step by its own advantage, before scaling."""
 
 
 def reads(settings: WeightSettings) -> tuple[str, ...]:
-    """The rewards, and the values where steps are weighted by them."""
+    """The rewards, and the values where steps are weighted by them; or the advantages."""
+    if settings.by == "critic":
+        return (settings.advantage,)
     return (settings.reward, settings.value) if settings.by == "value" else (settings.reward,)
 
 
-def rewards(episode: Recording, name: str) -> Array:
-    """(n,) of the column `name`; what is said once of the episode is earned at its last step. Raises DataError on no number."""
-    if name in episode.columns:
-        found = np.asarray(episode.columns[name], dtype=np.float64).reshape(len(episode), -1)[:, 0]
-    else:
-        found = np.zeros(len(episode))
-        found[-1] = float(episode.constants[name])
-    if not np.isfinite(found).all():
-        raise DataError(f"episode {episode.name}: {name} has rows that are not finite, allowed a number in each")
-    return found
-
-
 def advantages(episode: Recording, settings: WeightSettings) -> Array:
-    """A (n,) of each step, from the columns of rewards and, unless it is what comes, of values."""
+    """A (n,) of each step: as a critic wrote it, or from the columns of rewards and, unless it is what comes, of values."""
+    if settings.by == "critic":
+        return rewards(episode, settings.advantage)
     earned = rewards(episode, settings.reward)
     if settings.by == "togo":
         return np.array(list(accumulate(earned[::-1].tolist(), lambda later, r: r + settings.discount * later)))[::-1]
@@ -65,10 +58,10 @@ def advantages(episode: Recording, settings: WeightSettings) -> Array:
 
 def measure(episode: Recording, settings: WeightSettings) -> dict[str, Any]:
     """Rows, return and first state; or, for steps, the first two moments of the advantage."""
-    earned = rewards(episode, settings.reward)
     if settings.by in STEPS:
         a = advantages(episode, settings)
         return {"rows": len(episode), "sum": float(a.sum()), "squares": float(a @ a)}
+    earned = rewards(episode, settings.reward)
     start = np.asarray(episode.columns[STATE][0], dtype=np.float64).reshape(-1)
     return {"rows": len(episode), "return": float(settings.discount ** np.arange(len(earned)) @ earned), "start": start}
 

@@ -1,0 +1,133 @@
+"""The selector that ranks by Q: better candidates, never far away, and the exported graph says what PyTorch says."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from policies.bundle import MODEL, load_bundle
+from policies.checkpoint import load_checkpoint
+from policies.export import Decision, export_bundle
+from policies.onnx_policy import OnnxPolicy
+from policies.q_rank import train_critic, train_q_rank
+from policies.recorded import observation_at
+from policies.transitions import transitions_of
+from robot_stack.config.commands import ExportCommand
+from robot_stack.config.load import load
+from robot_stack.config.schema import CriticSettings, QRankSettings
+from robot_stack.errors import ConfigError, PolicyError
+
+LEARN = CriticSettings(modes=4, critics=3, width=32, batch=64, steps=300, check_every=100, lr=3e-3, discount=0.95)
+RANK = QRankSettings(critic=LEARN)
+
+
+@pytest.fixture(scope="module")
+def judged(make):
+    """Who moves joint 0 up does the task."""
+    return [replace(e, constants={"success": bool(e.action[-1, 0] > 0.0)}) for e in make(12)]
+
+
+@pytest.fixture(scope="module")
+def selector(checkpoint, judged):
+    return train_q_rank(checkpoint, judged, RANK)
+
+
+@pytest.fixture(scope="module")
+def edited(checkpoint, judged):
+    return train_q_rank(checkpoint, judged, replace(RANK, edit=0.3))
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint, judged, edited, tmp_path_factory):
+    return export_bundle(checkpoint, tmp_path_factory.mktemp("export") / "bundle", edited, judged)
+
+
+def standardised(checkpoint, selector, judged):
+    data = transitions_of(load_checkpoint(checkpoint)[0], judged[0], LEARN)
+    return selector.critic.states(data.s), selector.critic.actions(data.a)
+
+
+@pytest.mark.parametrize("which", ["selector", "edited"])
+def test_a_candidate_gets_no_worse_and_goes_no_further_than_allowed(which, checkpoint, judged, request):
+    selector = request.getfixturevalue(which)
+    s, z = standardised(checkpoint, selector, judged)
+    better, q = selector.improved(s, z)
+    before = selector.critic.score(s, z)
+    assert bool((q >= before - selector.margin).all()) and float((q - before).mean()) > selector.margin
+    moved = (better - z).norm(dim=1)
+    limit = RANK.bound if which == "selector" else max(RANK.bound, 0.3 * z.shape[1] ** 0.5)
+    assert 0.0 < float(moved.max()) <= limit * 1.001
+
+
+def test_without_steps_and_edits_candidates_stay_as_they_are(checkpoint, judged):
+    still = train_q_rank(checkpoint, judged, replace(RANK, steps=0, critic=replace(LEARN, steps=20)))
+    s, z = standardised(checkpoint, still, judged)
+    better, q = still.improved(s, z)
+    assert torch.equal(better, z) and torch.equal(q, still.critic.score(s, z))
+
+
+def test_only_the_modes_that_were_judged_are_moved(checkpoint, judged, selector):
+    policy, card = load_checkpoint(checkpoint)
+    delta = torch.randn(5, card.settings.rows, 3)
+    better, _ = selector.judged(torch.randn(1, card.settings.width), torch.randn(1, 3), delta)
+    moved = better - delta
+    assert float(moved.abs().max()) > 1e-4
+    torch.testing.assert_close(selector.basis.T @ (selector.basis @ moved), moved, atol=1e-5, rtol=0)
+
+
+def test_the_exported_graph_improves_and_ranks_as_pytorch_does(bundle, judged):
+    parity = load_bundle(bundle).manifest.parity
+    assert parity["max_abs_rad"] < 1e-4 and parity["same_winner"] > 0.9
+
+
+def test_the_graph_takes_the_candidate_with_the_largest_q(bundle, checkpoint, judged, edited):
+    policy, seen = OnnxPolicy(bundle), observation_at(judged[0], 5)
+    feed = policy._feed(seen) | {"noise": policy.noise}
+    session = onnxruntime.InferenceSession(str(bundle / MODEL), providers=["CPUExecutionProvider"])
+    chunk, winner, q, candidates = session.run(["chunk", "winner", "counts", "candidates"], feed)
+    assert int(winner) == int(np.argmax(q))
+    np.testing.assert_array_equal(chunk, candidates[winner])
+    decision = Decision(load_checkpoint(checkpoint)[0], edited).eval()
+    tensors = [torch.from_numpy(np.array(feed[k])) for k in ("joints", "plan", "given", "noise")]
+    pictures = [torch.from_numpy(np.array(feed[f"image_{name}"])) for name in policy.cameras]
+    with torch.no_grad():
+        expected = decision(pictures, tensors[0], None, None, *tensors[1:])[2]
+    np.testing.assert_allclose(q, expected, atol=1e-4)
+
+
+def test_q_is_never_taken_for_a_pseudo_count(bundle, judged):
+    policy = OnnxPolicy(bundle)
+    assert policy.manifest.selector == "q_rank"
+    assert policy.decide(observation_at(judged[0], 3)).counts is None
+
+
+def test_it_prefers_what_earned_something(bundle, checkpoint, judged, tmp_path):
+    """At the start nothing but the picture tells where to go; where both are possible, up was rewarded."""
+    plain = OnnxPolicy(export_bundle(checkpoint, tmp_path / "plain", None, judged[:1]), candidates=16)
+    ranked = OnnxPolicy(bundle, candidates=16)
+    starts = [observation_at(e, 8) for e in judged]
+    up = [float(ranked.decide(o).chunk.q[-1, 0] - plain.decide(o).chunk.q[-1, 0]) for o in starts]
+    assert np.mean(up) > 0.0
+
+
+def test_one_episode_is_too_few_to_learn_a_critic(checkpoint, judged):
+    with pytest.raises(PolicyError, match="found 1 episodes"):
+        train_q_rank(checkpoint, judged[:1], RANK)
+
+
+def test_a_share_of_the_episodes_only_judges(checkpoint, judged):
+    policy = load_checkpoint(checkpoint)[0]
+    parts = [transitions_of(policy, e, LEARN) for e in judged]
+    learned, data = train_critic(parts, replace(LEARN, steps=20, holdout=0.25))
+    assert len(data) == 9 * 20 and np.isfinite(learned.checks[-1].held)
+    learned, data = train_critic(parts, replace(LEARN, steps=20, holdout=0.0))
+    assert len(data) == 12 * 20 and np.isnan(learned.checks[-1].held)
+
+
+def test_the_selector_is_chosen_by_name():
+    command = load(ExportCommand, ["checkpoint=c", "dataset=d", "selector=q_rank", "q_rank.critic.critics=2", "q_rank.steps=0"])
+    assert (command.selector, command.q_rank.critic.critics, command.q_rank.steps) == ("q_rank", 2, 0)
+    with pytest.raises(ConfigError, match="selector: found 'best', allowed taco, q_rank, none"):
+        load(ExportCommand, ["checkpoint=c", "dataset=d", "selector=best"])
