@@ -1,67 +1,178 @@
-"""Milliseconds from an observation to a chosen chunk: ONNX Runtime on one thread, for N = 1, 8 and 32 candidates.
+"""Milliseconds from an observation to a chosen chunk, on one thread: `vla` and `flow`, by every engine, for N candidates.
 
-Two 128x128 cameras, 7 joints, 16 rows: the shape of the simulated arm's policy. The network is trained for a few steps on
-made-up pictures, because a bundle that was not exported and checked can't be opened; its weights do not change its speed.
+Both as shipped (`policy=vla`, `policy=flow`) with the selector in the graph, on the simulated arm's inputs: two cameras of
+128x128 pixels, 7 joints. The weights are trained for three steps only: a bundle that was not exported and checked can't be
+opened, and their values do not change the speed. All engines run the same weights and take turns in one process, one call each
+a round. `unshared` encodes the observation once for each candidate, as the code published with TACO does; the difference is
+what one shared prefix is worth (the paper's curve: -73 % at N = 32). `ours` is the whole decision as policy_node makes it, with
+the engine that `run.engine=auto` takes here. `robot-stack bench policy_latency=40` for 40 rounds.
 """
 
+import os
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.harness import Result
-from policies.bundle import load_bundle
-from policies.export import export_bundle
+from policies.bundle import MODEL
+from policies.checkpoint import load_checkpoint
+from policies.engine import Engine
+from policies.engines.onnx_runtime import OnnxRuntimeEngine
+from policies.engines.open_vino import OpenVinoEngine
+from policies.engines.torch_graphs import TorchEngine
+from policies.export import OUTPUTS, Decision, export_bundle, write_graph
 from policies.onnx_policy import OnnxPolicy
 from policies.recorded import observation_at
 from policies.train import train_policy
-from robot_stack.config.schema import PolicySettings, TrainSettings
+from robot_stack.config.commands import TrainCommand
+from robot_stack.config.load import load
+from robot_stack.config.schema import TacoSettings
 from robot_stack.data.episode import Episode
+from robot_stack.errors import PolicyError
+from robot_stack.types import Observation
+from safety.taco import CoinFlipNetwork
 
-CANDIDATES = (1, 8, 32)
+POLICIES = ("vla", "flow")
+CANDIDATES = (1, 4, 8, 16, 32, 64)
+ROUNDS, WARM_UP = 20, 2
+DEFAULT, MANY = 16, 32
+COMPILED = MANY
+"""torch.compile takes minutes, so it is compared at this N only."""
+Cell = tuple[str, str, int]
+"""Policy, engine, N; the engine's name ends in UNSHARED where each candidate encodes the observation anew."""
+UNSHARED = ", unshared"
+
+
+@dataclass(frozen=True)
+class Made:
+    """One policy: its bundle, the same graph without sharing, the module of each, the selector's own graph, and what it sees."""
+
+    bundle: Path
+    unshared: Path
+    decisions: Mapping[bool, Decision]
+    selector: Path
+    features: int
+    seen: Observation
 
 
 def main(arguments: Sequence[str]) -> list[Result]:
-    """`arguments`: a bundle folder and the number of decisions, both optional. One result for each N."""
-    decisions = int(arguments[1]) if len(arguments) > 1 else 200
+    """`arguments`: the number of rounds. One result a policy: ours at N = 32, against the other engines there."""
+    torch.set_num_threads(1)
+    rounds = int(arguments[0]) if arguments else ROUNDS
     with tempfile.TemporaryDirectory() as folder:
-        bundle = Path(arguments[0]) if arguments else _bundle(Path(folder))
-        policies = {n: OnnxPolicy(bundle, n) for n in CANDIDATES}
-        manifest = load_bundle(bundle).manifest
-    cameras = {name: np.random.default_rng(0).integers(0, 255, (1, *size, 3), np.uint8) for name, size in manifest.cameras}
-    still = np.zeros((1, len(manifest.joint_names)))
-    episode = Episode("still", manifest.rate_hz, manifest.joint_names, still, still, cameras, manifest.instruction)
-    samples = _interleaved(policies, episode, decisions)
-    extra = {"cameras": dict(manifest.cameras), "rows": manifest.rows, "joints": len(manifest.joint_names), "threads": 1}
-    extra |= {"denoising_steps": manifest.denoising_steps, "selector": manifest.selector}
-    return [
-        Result("policy_latency" if n == 8 else f"policy_latency_n{n}", "ms", samples[n], extra={"N": n, **extra})
-        for n in CANDIDATES
-    ]
+        made = {name: _make(name, Path(folder) / name) for name in POLICIES}
+        calls: dict[Cell, Callable[[], object]] = {}
+        for name, one in made.items():
+            calls |= _calls(name, one)
+        samples = _in_turns(calls, rounds)
+        engine = OnnxPolicy(made["vla"].bundle, engine="auto").engine
+    extra = {"engine": engine, "threads": 1, "rows": _rows(samples)} | _ratios(samples)
+    return [_result(name, samples, extra if name == "vla" else {}) for name in POLICIES]
 
 
-def _interleaved(policies: dict[int, OnnxPolicy], episode: Episode, decisions: int) -> dict[int, list[float]]:
-    observation = observation_at(episode, 0)
-    samples: dict[int, list[float]] = {n: [] for n in policies}
-    for i in range(decisions + 5):
-        for n, policy in policies.items():
+def _make(name: str, folder: Path) -> Made:
+    rng = np.random.default_rng(0)
+    settings = load(TrainCommand, ["dataset=", f"policy={name}"]).policy
+    pictures = {camera: rng.integers(0, 255, (80, 128, 128, 3), np.uint8) for camera in ("scene", "wrist")}
+    action = np.cumsum(rng.normal(0.0, 0.02, (80, 7)), axis=0)
+    joints = tuple(f"joint_{i}" for i in range(7))
+    episode = Episode("made_up", settings.rate_hz, joints, action, action, pictures, "put the cube on the disc")
+    train = replace(load(TrainCommand, ["dataset="]).train, steps=3, batch=8, holdout=0)
+    checkpoint = train_policy([episode], settings, train, folder / "checkpoint")
+    policy, _ = load_checkpoint(checkpoint)
+    selector = CoinFlipNetwork(policy.num_features, TacoSettings()).eval()
+    bundle = export_bundle(checkpoint, folder / "bundle", selector, [episode])
+    decisions = {shared: Decision(policy, selector, shared).eval() for shared in (True, False)}
+    write_graph(decisions[False], folder / "unshared.onnx")
+    torch.onnx.export(
+        selector, (torch.zeros(3, policy.num_features),), str(folder / "selector.onnx"), input_names=["noise"], dynamo=True,
+        output_names=["counts"], dynamic_shapes=({0: torch.export.Dim("candidates", min=1, max=4096)},), external_data=False,
+        verbose=False,
+    )  # fmt: skip
+    seen = observation_at(episode, 0)
+    return Made(bundle, folder / "unshared.onnx", decisions, folder / "selector.onnx", policy.num_features, seen)
+
+
+def _calls(name: str, made: Made) -> dict[Cell, Callable[[], object]]:
+    """What takes turns: every engine, for every N, with and without a shared prefix; the selector alone, at N = DEFAULT."""
+    calls: dict[Cell, Callable[[], object]] = {}
+    for n in CANDIDATES:
+        policy = OnnxPolicy(made.bundle, n, engine="auto")
+        feed = policy.feed(made.seen)
+        calls[name, "ours", n] = lambda policy=policy: policy.decide(made.seen)  # type: ignore[misc]
+        for label, engine in _engines(made, n).items():
+            calls[name, label, n] = lambda engine=engine, feed=feed: engine.run(["chunk", "winner", "counts"], feed)  # type: ignore[misc]
+    alone, features = _fastest(made.selector, DEFAULT), np.ones((DEFAULT, made.features), np.float32)
+    calls[name, "selector alone", DEFAULT] = lambda: alone.run(["counts"], {"noise": features})
+    compiled = TorchEngine(torch.compile(made.decisions[True], dynamic=False), OUTPUTS)  # type: ignore[arg-type]
+    feed = OnnxPolicy(made.bundle, COMPILED).feed(made.seen)
+    if os.environ.get("ROBOT_STACK_COMPILE", "1") != "0":
+        calls[name, "torch.compile", COMPILED] = lambda: compiled.run(["chunk", "winner", "counts"], feed)
+    return calls
+
+
+def _engines(made: Made, candidates: int) -> dict[str, Engine]:
+    found: dict[str, Engine] = {}
+    for end, model, shared in (("", made.bundle / MODEL, True), (UNSHARED, made.unshared, False)):
+        found[f"PyTorch{end}"] = TorchEngine(made.decisions[shared], OUTPUTS)
+        found[f"ONNX Runtime{end}"] = OnnxRuntimeEngine(model)
+        try:
+            found[f"OpenVINO{end}"] = OpenVinoEngine(model, 1, candidates)
+        except PolicyError as error:
+            print(error, flush=True)
+    return found
+
+
+def _fastest(model: Path, candidates: int) -> Engine:
+    try:
+        return OpenVinoEngine(model, 1, candidates)
+    except PolicyError:
+        return OnnxRuntimeEngine(model)
+
+
+def _in_turns(calls: Mapping[Cell, Callable[[], object]], rounds: int) -> dict[Cell, list[float]]:
+    samples: dict[Cell, list[float]] = {cell: [] for cell in calls}
+    for i in range(rounds + WARM_UP):
+        for cell, call in calls.items():
             begin = time.perf_counter()
-            policy.decide(observation)
-            if i >= 5:
-                samples[n].append(1e3 * (time.perf_counter() - begin))
+            call()
+            if i >= WARM_UP:
+                samples[cell].append(1e3 * (time.perf_counter() - begin))
     return samples
 
 
-def _bundle(folder: Path) -> Path:
-    rng = np.random.default_rng(0)
-    names = tuple(f"joint_{i}" for i in range(7))
-    pictures = {camera: rng.integers(0, 255, (40, 128, 128, 3), np.uint8) for camera in ("scene", "wrist")}
-    action = np.cumsum(rng.normal(0.0, 0.02, (40, 7)), axis=0)
-    episode = Episode("made_up", 20.0, names, action, action, pictures, "")
-    train = replace(TrainSettings(), steps=3, batch=8, holdout=0)
-    return export_bundle(
-        train_policy([episode], PolicySettings(), train, folder / "checkpoint"), folder / "bundle", None, [episode]
-    )
+def _ratios(samples: Mapping[Cell, Sequence[float]]) -> dict[str, Any]:
+    """The figures that have a target; of medians. `saved_by_sharing`: share of the time without it."""
+    ms = {cell: float(np.median(values)) for cell, values in samples.items()}
+    eager = {f"{p}, N = {n}": ms[p, "PyTorch", n] / ms[p, "ours", n] for p in POLICIES for n in CANDIDATES}
+    fast = "OpenVINO" if ("vla", "OpenVINO", 1) in ms else "ONNX Runtime"
+    saved = {p: {n: 1.0 - ms[p, fast, n] / ms[p, fast + UNSHARED, n] for n in CANDIDATES} for p in POLICIES}
+    return {
+        "exported_over_eager": min(eager[f"{p}, N = {DEFAULT}"] for p in POLICIES),
+        "exported_over_eager_each": eager,
+        "vla_n32_over_n1": ms["vla", "ours", MANY] / ms["vla", "ours", 1],
+        "flow_n32_over_n1": ms["flow", "ours", MANY] / ms["flow", "ours", 1],
+        "selector_share": ms["vla", "selector alone", DEFAULT] / ms["vla", "ours", DEFAULT],
+        "selector_share_flow": ms["flow", "selector alone", DEFAULT] / ms["flow", "ours", DEFAULT],
+        "saved_by_sharing": saved,
+    }
+
+
+def _rows(samples: Mapping[Cell, Sequence[float]]) -> list[dict[str, Any]]:
+    """One row a policy and engine: the median for each N, ms."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for (policy, engine, n), values in samples.items():
+        rows.setdefault((policy, engine), {"policy": policy, "engine": engine})[f"n{n}"] = round(float(np.median(values)), 3)
+    return list(rows.values())
+
+
+def _result(name: str, samples: Mapping[Cell, list[float]], extra: Mapping[str, Any]) -> Result:
+    against = {e: v for (p, e, n), v in samples.items() if (p, n) == (name, MANY) and e != "ours"}
+    title = "policy_latency" if name == "vla" else f"policy_latency_{name}"
+    return Result(title, "ms", samples[name, "ours", MANY], against=against, extra={"policy": name, "N": MANY, **extra})

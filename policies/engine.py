@@ -70,6 +70,6 @@ def _open(kind: str, bundle: Bundle, candidates: int, threads: int) -> Engine:
         case "onnxruntime":
             from policies.engines.onnx_runtime import OnnxRuntimeEngine
 
-            return OnnxRuntimeEngine(bundle.model, threads)
+            return OnnxRuntimeEngine(bundle.model, threads, precision=bundle.manifest.precision)
         case _:
             raise PolicyError(f"engine: found {kind!r}, allowed auto, {', '.join(PREFERRED)}")

@@ -61,7 +61,8 @@ class Decision(nn.Module):
     def forward(self, feed: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """OUTPUTS of the inputs `feed` (`example`)."""
         policy, joints, noise = self.policy, feed["joints"], feed["noise"]
-        seen = {name: value[None] for name, value in feed.items() if name not in ("plan", "given", "noise")}
+        seen = {name: value[None] for name, value in feed.items() if name in ("joints", "speeds", "tokens")}
+        seen |= {name: value.float()[None] for name, value in feed.items() if name.startswith("image_")}  # TensorRT asks it first
         if not self.shared:
             seen = {name: value.expand(len(noise), *value.shape[1:]) for name, value in seen.items()}
         cameras = zip(self.resize, policy.shape.cameras, strict=True)
@@ -75,8 +76,8 @@ class Decision(nn.Module):
         else:
             counts = features[:, 0] * 0.0 if self.selector is None else self.selector(features).reshape(-1)
         candidates = joints + delta
-        winner = torch.argmax(counts)
-        return torch.index_select(candidates, 0, winner.reshape(1))[0], winner, counts, features, candidates
+        winner = torch.argmax(counts[None], dim=1)  # of a matrix: TensorRT takes no vector
+        return torch.index_select(candidates, 0, winner)[0], winner[0], counts, features, candidates
 
 
 def export_bundle(
@@ -103,10 +104,13 @@ def export_bundle(
     try:
         write_graph(decision, part / MODEL)
         example = {name: value.numpy() for name, value in decision.example().items()}
-        set_precision(part / MODEL, precision, (feed for _, feed in recorded_inputs(calibration or episodes, example, 64)))
-        reference, found = TorchEngine(decision, OUTPUTS), OnnxRuntimeEngine(part / MODEL)
+        observed = (feed for _, feed in recorded_inputs(calibration or episodes, example, 64))
+        measured = set_precision(part / MODEL, precision, observed)
+        reference, found = TorchEngine(decision, OUTPUTS), OnnxRuntimeEngine(measured, precision=precision)
         parity = measure_parity(reference, found, episodes, example)
         parity.check(tolerance or TOLERANCES_RAD[precision])
+        if measured != part / MODEL:
+            measured.unlink()
     except PolicyError:
         shutil.rmtree(part)
         raise

@@ -32,16 +32,16 @@ class Parity:
         found, cosine = self.figures["max_abs_rad"], self.figures["min_cosine"]
         if not (found <= tolerance and cosine >= COSINE):
             raise PolicyError(
-                f"parity: found {found:.2e} rad, cosine {cosine:.5f} over {self.figures['observations']:.0f} observations, allowed "
-                f"at most {tolerance:.0e} rad, at least {COSINE}; the worst: {self.where}; no bundle was written; next: another "
-                "precision, or with fp32: train again"
+                f"parity: found {found:.2e} rad, cosine {cosine:.5f} over {self.figures['observations']:.0f} observations, "
+                f"allowed at most {tolerance:.0e} rad, at least {COSINE}; the worst: {self.where}; no bundle was written; "
+                "next: another precision, or with fp32: train again"
             )
 
 
 def recorded_inputs(
     episodes: Sequence[Episode], example: Mapping[str, Value], observations: int = 24, candidates: int = 8
 ) -> Iterator[tuple[str, dict[str, Value]]]:
-    """`observations` evenly spread samples of `episodes`: a name, and the graph's inputs. `example` has the shape of each input."""
+    """`observations` evenly spread samples of `episodes`: a name, and the graph's inputs. `example`: one of each input."""
     noise = np.random.default_rng(0).standard_normal((candidates, *example["noise"].shape[1:])).astype(np.float32)
     spots = [(e, i) for e in episodes for i in range(len(e))]
     for number, k in enumerate(np.linspace(0, len(spots) - 1, min(observations, len(spots))).astype(int)):

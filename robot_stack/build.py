@@ -180,7 +180,8 @@ def policy(run: Run) -> Policy:
         raise PolicyError("bundle: found none, allowed the folder of an exported bundle; next: robot-stack export")
     require_signature(run)
     settings = run.settings
-    return OnnxPolicy(run.bundle, settings.candidates, joint_names=run.robot.joint_names, seams=settings.seams)
+    names = run.robot.joint_names
+    return OnnxPolicy(run.bundle, settings.candidates, joint_names=names, seams=settings.seams, engine=settings.engine)
 
 
 def _world(run: Run) -> str:

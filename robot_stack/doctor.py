@@ -9,14 +9,14 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from robot_stack.config.commands import DoctorCommand
 from robot_stack.discovery import require_known_network
-from robot_stack.errors import RobotStackError
+from robot_stack.errors import PolicyError, RobotStackError
 from robot_stack.names import check_names
 
 DISK_MIN_GIB = 5.0
@@ -44,8 +44,9 @@ class Check:
 
 def examine(command: DoctorCommand) -> list[Check]:
     """Every check, in the order of the table. A check that breaks is a FAIL, not an exception."""
-    system = (ros, discovery, shared_memory, cameras, teleop, disk, realtime)
-    looks: list[Callable[[], Check]] = [python, packages, own_names, onnx_engine, gpu, *system]
+    engines = (gpu, tensorrt, onnx_engine, openvino)
+    system = (ros, discovery, shared_memory, cameras, arms, teleop, disk, realtime)
+    looks: list[Callable[[], Check]] = [python, packages, own_names, *engines, *system]
     return [*(_guarded(look.__name__, look) for look in looks), _guarded("robot", lambda: robot(command.robot))]
 
 
@@ -108,12 +109,40 @@ def onnx_engine() -> Check:
 
 
 def gpu() -> Check:
-    """NVIDIA GPUs, and what could use them."""
+    """NVIDIA GPUs, their driver and the CUDA it brings."""
     tool = shutil.which("nvidia-smi")
-    answer = _run([tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]) if tool else ""
-    engines = [f"{name} {_version(name)}" for name in ("torch", "tensorrt", "tensorrt-rtx", "openvino") if _version(name)]
-    found = "; ".join(answer.splitlines()) or "none"
-    return Check("gpu", State.OK if answer else State.WARN, f"{found} (engines: {', '.join(engines) or 'none'})")
+    asked = "name,driver_version,compute_cap,memory.total"
+    answer = _run([tool, f"--query-gpu={asked}", "--format=csv,noheader"]) if tool else ""
+    if not answer:
+        why = "nvidia-smi gives no answer; is the driver loaded?" if tool else ""
+        return Check("gpu", State.WARN, f"none; policies run on the processor{f' ({why})' if why else ''}")
+    cuda = re.search(r"CUDA Version: *([0-9.]+)", _run([str(tool)]))
+    return Check("gpu", State.OK, f"{'; '.join(answer.splitlines())} ({asked}), CUDA {cuda[1] if cuda else 'unknown'}")
+
+
+def tensorrt() -> Check:
+    """TensorRT, and a GPU it can be used on: what `run.engine=auto` takes first."""
+    from policies.engines.cuda import gpu as device
+    from policies.engines.tensor_rt import library
+
+    installed = ", ".join(f"{name} {_version(name)}" for name in ("tensorrt", "tensorrt-rtx") if _version(name))
+    if not shutil.which("nvidia-smi") and not installed:
+        return Check("tensorrt", State.OK, "not installed; it needs an NVIDIA GPU")
+    try:
+        trt, (name, (major, minor)) = library(), device()
+    except PolicyError as error:
+        found, _, advice = str(error).partition("; next: ")
+        return Check("tensorrt", State.WARN, f"{installed or 'not installed'}, can't be used: {found}", advice)
+    return Check("tensorrt", State.OK, f"{trt.__name__} {trt.__version__} on {name}, compute capability {major}.{minor}")
+
+
+def openvino() -> Check:
+    """OpenVINO: the fastest engine on x86 processors."""
+    if version := _version("openvino"):
+        return Check("openvino", State.OK, version)
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return Check("openvino", State.OK, "not installed, and of little use on this processor")
+    return Check("openvino", State.WARN, "not installed", "pip install 'robot_stack[openvino]': the fastest without a GPU")
 
 
 def ros() -> Check:
@@ -149,9 +178,25 @@ def shared_memory() -> Check:
 
 
 def cameras() -> Check:
-    """Video devices of this computer; the simulated robot needs none."""
+    """Video devices of this computer, and whether this user may open them; the simulated robot needs none."""
     devices = sorted(str(path) for path in Path("/dev").glob("video*"))
-    return Check("cameras", State.OK, ", ".join(devices) or "no /dev/video* (the simulated robot needs none)")
+    return _openable("cameras", devices, "video", "no /dev/video* (the simulated robot needs none)")
+
+
+def arms() -> Check:
+    """Serial ports and CAN buses that arms hang on, and whether this user may open them; the simulated robot needs none."""
+    ports = sorted(str(path) for kind in ("ttyACM*", "ttyUSB*") for path in Path("/dev").glob(kind))
+    buses = sorted(path.name for path in Path("/sys/class/net").glob("can*"))
+    none = "no serial port of an arm, no CAN bus (the simulated robot needs none)"
+    return _openable("arms", ports, "dialout", ", ".join(buses) or none, buses)
+
+
+def _openable(name: str, devices: Sequence[str], group: str, none: str, more: Sequence[str] = ()) -> Check:
+    """A line about `devices`, which people of `group` may open."""
+    closed = [path for path in devices if not os.access(path, os.R_OK | os.W_OK)]
+    if closed:
+        return Check(name, State.WARN, f"may not be opened: {', '.join(closed)}", f"add this user to the group `{group}`")
+    return Check(name, State.OK, ", ".join([*devices, *more]) if devices else none)
 
 
 def teleop() -> Check:

@@ -64,7 +64,7 @@ def bundle_of(
     from safety.taco import train_cfn
 
     card = load_checkpoint(checkpoint)[1]
-    selector: "nn.Module | None" = None
+    selector: nn.Module | None = None
     kept = episodes[: len(episodes) - card.train.holdout]
     if taco is not None:
         stride = max(1, sum(len(episode) for episode in kept) // FEATURE_SAMPLES)

@@ -16,15 +16,20 @@ ALSO = ("config.schema", "config.teleop", "config.plain", "config.robot_file", "
 FOR_PARTS = {f"robot_stack.{name}" for name in (*CORE, *ALSO)}
 ROS_MESSAGES = {f"{name}_msgs" for name in "sensor std trajectory diagnostic geometry lifecycle action rosgraph".split()}
 ROS = ROS_MESSAGES | {"rclpy", "launch", "launch_ros", "ament_index_python", "std_srvs", "builtin_interfaces", "rcl_interfaces"}
-ROS_DEVICES = {"drivers/joy.py", "drivers/ros2_control.py", "drivers/ros_image.py"}
+ROS_DEVICES = {"drivers/joy.py", "drivers/ros2_control.py", "drivers/ros_image.py", "drivers/ros_node.py"}
 TORCH = {"torch", "onnx", "onnxscript"}
 TORCH_FILES = {
     "policies/augment.py", "policies/bc.py", "policies/checkpoint.py", "policies/chunk_policy.py", "policies/denoiser.py",
     "policies/diffusion.py", "policies/encoder.py", "policies/export.py", "policies/features.py", "policies/flow.py",
-    "policies/flow_one_step.py", "policies/frames.py", "policies/inpaint.py", "policies/parity.py", "policies/pose_regressor.py",
-    "policies/sensitivity.py", "policies/distributed.py", "policies/loader.py", "policies/train.py", "policies/transformer.py", "policies/unet.py", "policies/vla.py",
+    "policies/engines/torch_graphs.py", "policies/precision.py",
+    "policies/flow_one_step.py", "policies/frames.py", "policies/inpaint.py", "policies/pose_regressor.py",
+    "policies/sensitivity.py", "policies/distributed.py", "policies/loader.py", "policies/train.py", "policies/transformer.py",
+    "policies/unet.py", "policies/vla.py",
+    "policies/critic.py", "policies/prdc.py", "policies/q_rank.py", "policies/riql.py", "policies/transitions.py",
     "safety/dynamics_model.py", "safety/neural_tube.py", "safety/taco.py", "safety/vocbf.py", "safety/monitor_training.py",
     "robot_stack/learn.py", "robot_stack/relabel/inverse_dynamics.py",
+    "policies/adapters/foreign.py", "policies/adapters/lerobot_policy.py", "policies/adapters/operators.py",
+    "policies/adapters/robomimic_policy.py",
 }  # fmt: skip
 RUNTIME = ("arm_node", "camera_node", "fallback_node", "monitor_node", "policy_node", "recorder_node", "teleop_node")
 TRAINING_ONLY = TORCH | {"pyarrow", "av", "scipy", "matplotlib", "cvxpy", "hydra"}

@@ -71,11 +71,16 @@ def read_engine(path: Path, key: EngineKey) -> tuple[bytes | None, str]:
 
 
 def write_engine(path: Path, key: EngineKey, engine: bytes) -> None:
-    """The whole file or none: written beside, flushed to the disk, renamed."""
+    """The file of `key` with `engine` in it."""
     header = json.dumps({"key": asdict(key), "sha256": hashlib.sha256(engine).hexdigest()}).encode()
+    write_atomic(path, header + b"\n" + engine)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """The whole file or none: written beside, flushed to the disk, renamed."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with part.open("wb") as file:
-        file.write(header + b"\n" + engine)
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the common denominator. Its provider is checked: asked for one that fails to load, it takes the CPU in silence."""
+"""ONNX Runtime: the common denominator. Asked for a provider that fails to load it takes the CPU in silence: checked."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ GPUS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
 class OnnxRuntimeEngine:
     """An Engine. The number of candidates is free."""
 
-    def __init__(self, model: Path, threads: int = 1, provider: str = CPU) -> None:
+    def __init__(self, model: Path, threads: int = 1, provider: str = CPU, precision: str = "fp32") -> None:
         """Raises PolicyError where `provider` is not there or not the one that is really used."""
-        self._session = open_session(model, threads, provider)
+        self._session = open_session(model, threads, provider, fused=precision != "fp8")
         self.name = f"onnxruntime {onnxruntime.__version__} on {provider.removesuffix('ExecutionProvider')}"
 
     def run(self, outputs: Sequence[str], feed: Mapping[str, Value]) -> list[Value]:
@@ -34,11 +34,12 @@ def gpu_provider() -> str:
     raise PolicyError("no GPU provider; next: pip install 'robot_stack[gpu]' in place of [cpu]")
 
 
-def open_session(model: Path, threads: int, provider: str) -> onnxruntime.InferenceSession:
-    """A session that really uses `provider`."""
+def open_session(model: Path, threads: int, provider: str, fused: bool = True) -> onnxruntime.InferenceSession:
+    """A session that really uses `provider`. `fused`: a quantised product is one operation, which no processor has for fp8."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.disable_quant_qdq", "0" if fused else "1")
     available = onnxruntime.get_available_providers()
     if provider not in available:
         raise PolicyError(f"provider: found {provider!r}, allowed here {available}; install the runtime that has it")

@@ -1,8 +1,8 @@
 """TensorRT through either of its doors, `tensorrt` (Jetson, data centre) or `tensorrt_rtx` (desktop): one API.
 
-Networks are strongly typed: every product is done in the type the ONNX graph says, so parity was measured for what runs. An engine
-is built for one number of candidates N and kept by `cache`. Inputs lie side by side in one pinned block, so that pictures and
-numbers go to the GPU in one copy; copies and network are one CUDA graph.
+Networks are strongly typed: every product is done in the type the ONNX graph says, so parity was measured for what runs. An
+engine is built for one number of candidates N and kept by `cache`. Inputs lie side by side in one pinned block, so that pictures
+and numbers go to the GPU in one copy; copies and network are one CUDA graph.
 """
 
 import importlib
@@ -15,12 +15,13 @@ import numpy as np
 
 from policies.bundle import Bundle
 from policies.engine import Value
-from policies.engines.cache import EngineKey, cache_folder, cached, read_engine, write_engine
+from policies.engines.cache import EngineKey, cache_folder, cached, write_atomic
 from policies.engines.cuda import Block, captured, check, gpu, runtime
 from robot_stack.errors import PolicyError
 
 DOORS = ("tensorrt", "tensorrt_rtx")
 ALIGN = 256
+ELSEWHERE = "run.engine=onnxruntime, which runs the same bundle"
 
 
 def library() -> ModuleType:
@@ -34,9 +35,12 @@ def library() -> ModuleType:
     raise PolicyError(f"{', '.join(reasons)}; next: pip install 'robot_stack[tensorrt]' or 'robot_stack[tensorrt-rtx]'")
 
 
-def build_engine(model: Path, candidates: int, timing: bytes | None = None) -> tuple[bytes, bytes]:
-    """The serialized engine of the graph `model` for N = `candidates`, and the timings of kernels that were tried; no GPU needed
-    with `tensorrt_rtx`. `timing`: of an earlier build. Raises PolicyError naming the node that TensorRT can't take."""
+def build_engine(model: Path, candidates: int, timings: Path | None = None) -> bytes:
+    """The serialized engine of the graph `model` for N = `candidates`; no GPU needed with `tensorrt_rtx`.
+
+    `timings`: where TensorRT keeps how long each kernel took, for the next build (RTX chooses its kernels on the robot). Raises
+    PolicyError naming the node that TensorRT can't take.
+    """
     trt = library()
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)
@@ -48,15 +52,15 @@ def build_engine(model: Path, candidates: int, timing: bytes | None = None) -> t
     noise = next(network.get_input(i) for i in range(network.num_inputs) if network.get_input(i).name == "noise")
     profile.set_shape("noise", *[(candidates, *list(noise.shape)[1:])] * 3)
     config.add_optimization_profile(profile)
-    timings = config.create_timing_cache(timing or b"")
-    config.set_timing_cache(timings, False)
+    kept = timings if trt.__name__ == DOORS[0] else None
+    if kept:
+        config.set_timing_cache(config.create_timing_cache(kept.read_bytes() if kept.is_file() else b""), False)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise PolicyError(f"{model}: {trt.__name__} {trt.__version__} can't build it; its log above says why; {ELSEWHERE}")
-    return bytes(engine), bytes(timings.serialize())
-
-
-ELSEWHERE = "next: run.engine=onnxruntime runs the same bundle"
+        raise PolicyError(f"{model}: {trt.__name__} {trt.__version__} can't build it; its log above says why; next: {ELSEWHERE}")
+    if kept:
+        write_atomic(kept, bytes(config.get_timing_cache().serialize()))
+    return bytes(engine)
 
 
 def refusal(model: Path, errors: Sequence[Any]) -> str:
@@ -65,25 +69,18 @@ def refusal(model: Path, errors: Sequence[Any]) -> str:
     node = f"node {first.node_name()!r} ({first.node_operator()})" if first.node() >= 0 else "the graph as a whole"
     more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
     return (
-        f"{model}: TensorRT can't take {node}{more}: {first.desc()}; allowed: the operators of its ONNX support matrix; "
-        f"next: write that step of the policy with others and export again, or {ELSEWHERE.removeprefix('next: ')}"
+        f"{model}: TensorRT can't take {node}{more}: {' '.join(first.desc().split())}; allowed: what its table of ONNX operators "
+        f"lists; next: write that step of the policy with others and export again, or {ELSEWHERE}"
     )
 
 
 def engine_of(bundle: Bundle, candidates: int, name: str, capability: tuple[int, int], folder: Path | None = None) -> bytes:
     """The engine of `bundle` for N = `candidates` on the GPU `name`: kept, or built now."""
-    trt, folder = library(), folder or cache_folder()
-    builder, manifest = f"{trt.__name__} {trt.__version__}", bundle.manifest
-    place = (name, f"{capability[0]}.{capability[1]}", builder)
-    key = EngineKey(manifest.files[bundle.model.name], *place, manifest.precision, candidates)
-    timings = EngineKey("kernel timings", *place, "any", 0)
-
-    def build() -> bytes:
-        engine, timing = build_engine(bundle.model, candidates, read_engine(folder / timings.file, timings)[0])
-        write_engine(folder / timings.file, timings, timing)
-        return engine
-
-    return cached(key, build, folder)
+    trt, manifest, folder = library(), bundle.manifest, folder or cache_folder()
+    builder, number = f"{trt.__name__} {trt.__version__}", f"{capability[0]}.{capability[1]}"
+    key = EngineKey(manifest.files[bundle.model.name], name, number, builder, manifest.precision, candidates)
+    timings = folder / f"{name} {builder}.timings".replace(" ", "_")
+    return cached(key, lambda: build_engine(bundle.model, candidates, timings), folder)
 
 
 class TensorRtEngine:

@@ -1,4 +1,4 @@
-"""PyTorch itself: the reference that every other engine is compared with, and, as a CUDA graph, an engine for GPUs without TensorRT.
+"""PyTorch itself: the reference every other engine is compared with and, as a CUDA graph, an engine for GPUs without TensorRT.
 
 It runs the module and not the exported graph, so it needs a checkpoint, and torch on the robot.
 """

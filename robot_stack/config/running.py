@@ -20,8 +20,8 @@ class RunSettings:
     this computer alone, else the IPv4 address of the interface to use. `fifo_priority` 1..99 asks for SCHED_FIFO for the control
     loop (0: normal scheduling), `cpu` >= 0 for that core. `policy_period_s`, `teleop_period_s`: least time between two chunks; a
     policy that decides anew too often changes its mind too often.
-    `engine` that runs the bundle: auto (the best there is) or one by name. `candidates` N (0: the bundle's). `seams`: a chunk goes
-    on from the one before as_is, inpainted or averaged (`onnx_policy`).
+    `engine` that runs the bundle: auto (the best there is) or one by name. `candidates` N (0: the bundle's). `seams`: a chunk
+    goes on from the one before as_is, inpainted or averaged (`onnx_policy`).
     `start_s`: how long the graph may take to come up.
     `respawn`: nodes that are started again after a failure ("policy", "camera:20" with its own number of tries), after
     `respawn_wait_s`, twice as long each time up to `respawn_most_s`, at most `respawn_tries` times in a row: one that ran for

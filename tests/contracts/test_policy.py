@@ -1,6 +1,7 @@
 """What every Policy promises. A new engine or adapter adds one line to `POLICIES`."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from robot_stack.errors import PolicyError
 from robot_stack.types import JointState
 from tests.policies.conftest import SETTINGS, TRAIN, make_episodes
 
-POLICIES = {"onnx": OnnxPolicy}
+POLICIES = {kind: partial(OnnxPolicy, engine=kind) for kind in ("onnxruntime", "openvino", "tensorrt")}
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,10 @@ def bundle(tmp_path_factory):
     return export_bundle(checkpoint, folder / "bundle", None, episodes)
 
 
-@pytest.fixture(params=list(POLICIES))
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.gpu if kind == "tensorrt" else ()) for kind in POLICIES])
 def policy(request, bundle):
+    if request.param == "openvino":
+        pytest.importorskip("openvino", reason="needs the extra `openvino`")
     return POLICIES[request.param](bundle)
 
 

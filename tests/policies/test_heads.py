@@ -12,6 +12,7 @@ from policies.bundle import load_bundle
 from policies.checkpoint import load_checkpoint
 from policies.chunk_policy import ChunkPolicy, ChunkShape
 from policies.diffusion import DiffusionHead, squared_cosine
+from policies.engines.tensor_rt import engine_of
 from policies.export import export_bundle
 from policies.features import features_of
 from policies.flow_one_step import OneStepHead
@@ -29,12 +30,18 @@ HEADS = {
     "flow_one_step": {"steps": 1},
     "diffusion": {"denoiser": "unet", "basis": "rows"},
     "bc": {"mixture": 2},
+    "bc_rnn": {"mixture": 2, "modes": 3},
+    "streaming": {"denoiser": "unet", "basis": "rows"},
+    "carp": {"basis": "rows", "codes": 16, "code_size": 4, "heads": 2, "head_size": 8},
     "vla": {"depth": 1, "patch": 8, "tokens": 16, "heads": 2, "head_size": 8, "expert_width": 16, "spread": 2},
 }
 MORE = {
     "flow": {},
     "diffusion transformer": {"denoiser": "transformer", "heads": 2, "head_size": 8},
+    "streaming transformer": {"denoiser": "transformer", "basis": "rows", "heads": 2, "head_size": 8},
     "bc mean": {"mixture": 0},
+    "flow resnet18": {"encoder": "resnet18", "image_height": 36, "image_width": 48},
+    "flow vit": {"encoder": "vit", "patch": 8, "heads": 2, "head_size": 8, "spread": 2},
 }
 
 
@@ -76,6 +83,11 @@ def test_the_loss_falls(head, checkpoint, episodes, train):
 def test_the_exported_graph_says_what_pytorch_says(bundle):
     parity = load_bundle(bundle).manifest.parity
     assert parity["max_abs_rad"] < 1e-4 and parity["max_abs_feature"] < 1e-3
+
+
+def test_tensorrt_builds_an_engine_of_it(bundle, tmp_path):
+    pytest.importorskip("tensorrt_rtx", reason="needs the extra `tensorrt-rtx`, which builds engines without a GPU")
+    assert len(engine_of(load_bundle(bundle), 4, "no GPU", (8, 9), tmp_path)) > 10_000
 
 
 def test_a_decision_is_a_function_of_its_observation(bundle, episodes):
@@ -122,7 +134,7 @@ def test_only_vla_may_be_given_bytes_to_read_and_it_must():
             PolicySettings(name=name, tokens=tokens)
 
 
-@pytest.mark.parametrize("name", ["flow", "flow_sim", "flow_one_step", "diffusion", "bc", "vla"])
+@pytest.mark.parametrize("name", ["flow", "flow_sim", "flow_one_step", "diffusion", "streaming", "bc", "bc_rnn", "carp", "vla"])
 def test_every_option_of_the_group_builds_a_policy(name):
     settings = load(TrainCommand, ["dataset=x", f"policy={name}"]).policy
     policy = ChunkPolicy(ChunkShape(7, (("scene", (48, 64)),)), settings)
