@@ -198,8 +198,7 @@ class Graph:
         nodes = {process.node for process in self.description.nodes}
         wanted = [topic for topic in self.description.topics if topic.publisher in nodes]
         self._await(lambda: not self.operator.silent_topics(wanted), deadline, "every topic to have its publisher")
-        everybody = (*([self.description.world] if self.description.world else []), *self.description.nodes)
-        self._respawner = Respawner(self.processes, everybody, self._active, _say, self.operator.tell)
+        self._respawner = Respawner(self.processes, self.description.processes, self._active, _say, self.operator.tell)
         self._respawner.start()
         for name in self.run.settings.allow:
             _say(invitation(self.directory, name))

@@ -13,7 +13,7 @@ from robot_stack.clock import NS_PER_S
 from robot_stack.data.wire import command_value, hazards_value, score_value, to_message
 from robot_stack.device import ServoBus
 from robot_stack.diagnostics import Level, Reading, ServoState, servo_reading
-from robot_stack.errors import ContractError, DriverError
+from robot_stack.errors import DriverError
 from robot_stack.exclusive import hold, holder
 from robot_stack.graph import (
     COMMAND,
@@ -139,18 +139,7 @@ class ArmJob:
             (HAZARDS, lambda m: inbox.hazards.append(hazards_value(m))),
         )
         for topic, take in readers:
-            node.subscribe(topic, self._guarded(topic.name, take))
-
-    def _guarded(self, topic: str, take: Callable[[Any], None]) -> Callable[[Any], None]:
-        """A message that is no value is said and dropped; whoever sent it counts as silent."""
-
-        def guarded(message: Any) -> None:
-            try:
-                take(message)
-            except ContractError as error:
-                self._sayer.say(topic, f"{topic}: dropped: {error}")
-
-        return guarded
+            node.subscribe(topic, take)
 
     def _answer_with(self, asked: Callable[[], Request]) -> Callable[[Any, Any], Any]:
         def answer(_: Any, response: Any) -> Any:

@@ -13,12 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import rclpy
-import rclpy.context
-from rclpy.experimental.events_executor import EventsExecutor
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
-
 from robot_stack import build
 from robot_stack.config import plain
 from robot_stack.config.console import ConsoleCommand
@@ -41,17 +35,14 @@ from robot_stack.graph import (
     VERDICT,
     Topic,
     frames_topic,
-    within,
 )
 from robot_stack.nodes.health import readings_of
-from robot_stack.nodes.lifecycle import WAKE_S
-from robot_stack.nodes.messages import message_class
 from robot_stack.nodes.operator import Operator
+from robot_stack.nodes.participant import Participant
 from robot_stack.nodes.qos import newest
 from robot_stack.nodes.sayer import Sayer
 from robot_stack.seal import KEYS, read_keys
 from robot_stack.secure.enclaves import CONSOLE
-from robot_stack.secure.use import own_arguments
 from robot_stack.types import Request
 
 STOP_TRIES, STOP_S = 3, 0.4
@@ -70,25 +61,13 @@ class GraphSource:
         self._operator = Operator(run.settings.domain, read_keys(Path(run.folder) / KEYS), run.settings.namespace)
         services = [f"/{ARM_NODE}/{request.value}" for request in Request]
         self._operator.expect(*services, *(f"/{RECORDER_NODE}/{name}" for name in (*RECORDER.values(), "status")))
-        self._context = rclpy.context.Context()
-        space = run.settings.namespace
-        rclpy.init(
-            context=self._context,
-            domain_id=run.settings.domain,
-            args=own_arguments(os.environ, within(space, CONSOLE)),
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-        self._node = Node(
-            CONSOLE, context=self._context, use_global_arguments=False, start_parameter_services=False, namespace=space
-        )
-        self._sayer = Sayer(self._node.get_logger())
+        self._participant = Participant(CONSOLE, run.settings.domain, run.settings.namespace)
+        self._sayer = Sayer(self._participant.node.get_logger())
         self._listen()
-        self._executor = EventsExecutor(context=self._context)
-        self._executor.add_node(self._node)
+        self._participant.start()
         self._closing = threading.Event()
-        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._spin, self._watch_recorder)]
-        for thread in self._threads:
-            thread.start()
+        self._watching = threading.Thread(target=self._watch_recorder, daemon=True)
+        self._watching.start()
 
     def ask(self, what: str, text: str) -> Answer:
         """See `Source.ask`."""
@@ -106,10 +85,8 @@ class GraphSource:
     def close(self) -> None:
         """Leave the graph."""
         self._closing.set()
-        for thread in self._threads:
-            thread.join(2.0)
-        self._node.destroy_node()
-        self._context.try_shutdown()
+        self._watching.join(2.0)
+        self._participant.close()
         self._operator.close()
 
     def _stop(self) -> Answer:
@@ -170,10 +147,7 @@ class GraphSource:
             except ContractError as error:
                 self._sayer.say(topic.name, f"{topic.name}: not shown: {error}")
 
-        self._node.create_subscription(message_class(topic.type), self._called(topic), guarded, newest(topic))
-
-    def _called(self, topic: Topic) -> str:
-        return topic.name if topic.shared else within(self._run.settings.namespace, topic.name)
+        self._participant.listen(topic, guarded, newest(topic))
 
     def _watch_recorder(self) -> None:
         while not self._closing.wait(LOOK_S):
@@ -187,10 +161,6 @@ class GraphSource:
             return Recording(now["path"], now["seconds"], now["mark"], now["fault"], sum(now["drops"].values()))
         except (RobotStackError, ValueError, TypeError, KeyError):
             return None
-
-    def _spin(self) -> None:
-        while self._context.ok() and not self._closing.is_set():
-            self._executor.spin_once(timeout_sec=WAKE_S)
 
 
 def main(arguments: list[str]) -> int:

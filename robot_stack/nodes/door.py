@@ -7,7 +7,6 @@ from typing import Any
 
 from robot_stack.errors import ContractError
 from robot_stack.graph import Topic
-from robot_stack.nodes.sayer import Sayer
 from robot_stack.seal import FOR_CLIENTS, KEYS, Doorkeeper, Keys, read_keys, seal
 
 
@@ -30,7 +29,6 @@ class Door:
         self._node = node
         self._keys = read_keys(config.with_name(KEYS))
         self._keeper = Doorkeeper(self._keys)
-        self._sayer = Sayer(node.get_logger())
 
     def outward(self, publisher: Any) -> SealedPublisher:
         """`publisher`, with a seal on what it sends."""
@@ -44,7 +42,7 @@ class Door:
                 self._keeper.admit(message, name, time.monotonic_ns(), clients=topic in FOR_CLIENTS)
             except ContractError as error:
                 why = str(error)
-                return self._sayer.say(name, lambda: self._refusal(topic, name, why))
+                return self._node.sayer.say(f"refused {name}", lambda: self._refusal(topic, name, why))
             callback(message)
 
         return hear

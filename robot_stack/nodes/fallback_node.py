@@ -20,7 +20,7 @@ class FallbackJob:
         self._names = run.robot.joint_names
         self._controller: FallbackController = build.fallback(run)
         self._stale_ns = nanoseconds(run.safety.joints_stale_s)
-        self._joints = NewestJoints(node, self._names, node.sayer)
+        self._joints = NewestJoints(node, self._names)
         self._commands = node.publisher(FALLBACK_COMMAND)
         self._loop = node.loop("fallback", run.robot.dt_ns, self._say)
 

@@ -11,7 +11,6 @@ import time
 from robot_stack import build
 from robot_stack.control import TELEOP_SOURCE
 from robot_stack.data.wire import chunk_value, to_message
-from robot_stack.errors import ContractError
 from robot_stack.faults.messages import SOURCE, bad_chunk
 from robot_stack.graph import POLICY_CHUNK
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
@@ -43,10 +42,7 @@ class FaultJob:
         """Nothing to give back."""
 
     def _take(self, message: object) -> None:
-        try:
-            chunk = chunk_value(message, self._names)
-        except ContractError:
-            return
+        chunk = chunk_value(message, self._names)
         if chunk.source not in (SOURCE, TELEOP_SOURCE):
             self._good = chunk
             self._heard.set()

@@ -17,7 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from robot_stack.diagnostics import loop_reading
 from robot_stack.discovery import require_known_network
-from robot_stack.errors import DataError, RobotStackError
+from robot_stack.errors import ContractError, DataError, RobotStackError
 from robot_stack.graph import IMAGE, Topic, within
 from robot_stack.nodes.door import Door
 from robot_stack.nodes.health import Ear, Health
@@ -109,18 +109,21 @@ class ManagedNode(LifecycleNode):
 
     def publisher(self, topic: Topic) -> Any:
         """A publisher of `topic`, which seals what others act on, that lives as long as the job."""
-        publisher = self.create_publisher(message_class(topic.type), self._wire_name(topic), every(topic))
+        publisher = self.create_publisher(message_class(topic.type), topic.wire_name(self.get_namespace()), every(topic))
         self._opened.append((self.destroy_publisher, publisher))
         return self.door.outward(publisher) if topic.sealed else publisher
 
     def subscribe(self, topic: Topic, callback: Callable[[Any], None]) -> None:
-        """Call `callback` with the newest message of `topic` that may come in, for as long as the job lives."""
+        """Call `callback` with the newest message of `topic` that may come in, for as long as the job lives.
+
+        One that it finds to be no value (ContractError) is said and dropped; whoever sent it counts as silent.
+        """
         ear = Ear(topic, callback)
         self.health.watch(ear.check)
-        kind, name = message_class(topic.type), self._wire_name(topic)
+        kind, name = message_class(topic.type), topic.wire_name(self.get_namespace())
         heard = self.door.inward(ear, topic, name) if topic.sealed else ear
         raw = topic.type == IMAGE
-        take = self._reading(topic, heard) if raw else heard
+        take = self._dropping(topic, _unpacking(topic.type, heard) if raw else heard)
         subscription = self.create_subscription(kind, name, take, newest(topic), raw=raw)
         self._opened.append((self.destroy_subscription, subscription))
 
@@ -128,7 +131,8 @@ class ManagedNode(LifecycleNode):
         """Call `callback` with the bytes of every message of `topic` for as long as the job lives."""
         ear = Ear(topic, callback, raw=True)
         self.health.watch(ear.check)
-        subscription = self.create_subscription(message_class(topic.type), self._wire_name(topic), ear, every(topic), raw=True)
+        kind, name = message_class(topic.type), topic.wire_name(self.get_namespace())
+        subscription = self.create_subscription(kind, name, ear, every(topic), raw=True)
         self._opened.append((self.destroy_subscription, subscription))
 
     def serve(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:
@@ -198,21 +202,12 @@ class ManagedNode(LifecycleNode):
         if self.job is not None:
             self.job.deactivate()
 
-    def _wire_name(self, topic: Topic) -> str:
-        return topic.name if topic.shared else within(self.get_namespace(), topic.name)
-
-    def _reading(self, topic: Topic, hear: Callable[[Any], None]) -> Callable[[bytes], None]:
-        """Pictures are taken as bytes, in which rosbags finds the pixels; rclpy would copy them into a message first."""
-        from robot_stack.data.rosbags_messages import deserialize_cdr, typestore
-
-        typestore()  # takes its time once: now, not at the first picture
-
-        def take(data: bytes) -> None:
+    def _dropping(self, topic: Topic, hear: Callable[[Any], None]) -> Callable[[Any], None]:
+        def take(message: Any) -> None:
             try:
-                message = deserialize_cdr(data, topic.type)
-            except DataError as error:
-                return self.sayer.say(topic.name, f"{topic.name}: dropped: {error}")
-            hear(message)
+                hear(message)
+            except (ContractError, DataError) as error:
+                self.sayer.say(topic.name, f"{topic.name}: dropped: {error}")
 
         return take
 
@@ -256,6 +251,14 @@ class ManagedNode(LifecycleNode):
                 return response
 
         return guarded
+
+
+def _unpacking(typename: str, hear: Callable[[Any], None]) -> Callable[[bytes], None]:
+    """Pictures are taken as bytes, in which rosbags finds the pixels; rclpy would copy them into a message first."""
+    from robot_stack.data.rosbags_messages import deserialize_cdr, typestore
+
+    typestore()  # takes its time once: now, not at the first picture
+    return lambda data: hear(deserialize_cdr(data, typename))
 
 
 def run_node(name: str, make: Callable[[ManagedNode], Job]) -> int:

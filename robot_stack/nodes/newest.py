@@ -2,13 +2,12 @@
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from robot_stack.data.wire import ChoiceNote, command_value, frame_value, note_value, state_value
-from robot_stack.errors import ContractError
 from robot_stack.graph import COMMAND, JOINTS, POLICY_CHOICE, frames_topic
 from robot_stack.nodes.lifecycle import ManagedNode
-from robot_stack.nodes.sayer import Sayer
 from robot_stack.types import Array, CameraFrame, JointState
 
 KEPT = 32
@@ -16,39 +15,27 @@ KEPT = 32
 
 
 class NewestFrames:
-    """Hears the frames of `cameras` for as long as the job of `node` lives; an image that is no frame is said and dropped."""
+    """Hears the frames of `cameras` for as long as the job of `node` lives."""
 
-    def __init__(self, node: ManagedNode, cameras: Iterable[str], sayer: Sayer) -> None:
+    def __init__(self, node: ManagedNode, cameras: Iterable[str]) -> None:
         self._frames: dict[str, CameraFrame] = {}
-        self._sayer = sayer
         for camera in cameras:
-            topic = frames_topic(camera)
-            node.subscribe(topic, self._taker(camera))
+            node.subscribe(frames_topic(camera), partial(self._take, camera))
 
     def all(self) -> Mapping[str, CameraFrame]:
         """The newest frame of each camera heard so far."""
         return dict(self._frames)
 
-    def _taker(self, camera: str) -> Any:
-        def take(message: Any) -> None:
-            try:
-                frame = frame_value(message)
-            except ContractError as error:
-                self._sayer.say(camera, f"camera {camera}: dropped: {error}")
-                return
-            self._frames[camera] = frame
-
-        return take
+    def _take(self, camera: str, message: Any) -> None:
+        self._frames[camera] = frame_value(message)
 
 
 class NewestJoints:
-    """Hears /joint_states and keeps the last `KEPT`; a message with other joints is said and dropped."""
+    """Hears /joint_states and keeps the last `KEPT`."""
 
-    def __init__(self, node: ManagedNode, joint_names: tuple[str, ...], sayer: Sayer) -> None:
+    def __init__(self, node: ManagedNode, joint_names: tuple[str, ...]) -> None:
         self._recent: deque[JointState] = deque(maxlen=KEPT)
-        self._names = joint_names
-        self._sayer = sayer
-        node.subscribe(JOINTS, self._take)
+        node.subscribe(JOINTS, lambda message: self._recent.append(state_value(message, joint_names)))
 
     @property
     def state(self) -> JointState | None:
@@ -59,39 +46,25 @@ class NewestJoints:
         """The last joint states heard, oldest first."""
         return tuple(self._recent)
 
-    def _take(self, message: Any) -> None:
-        try:
-            self._recent.append(state_value(message, self._names))
-        except ContractError as error:
-            self._sayer.say("joints", f"{JOINTS.name}: dropped: {error}")
-
 
 class NewestCommand:
-    """Hears /arm/command: the positions `q` (J,) that were sent last (None: none yet); other joints are said and dropped."""
+    """Hears /arm/command: the positions `q` (J,) that were sent last (None: none yet)."""
 
-    def __init__(self, node: ManagedNode, joint_names: tuple[str, ...], sayer: Sayer) -> None:
+    def __init__(self, node: ManagedNode, joint_names: tuple[str, ...]) -> None:
         self.q: Array | None = None
         self._names = joint_names
-        self._sayer = sayer
         node.subscribe(COMMAND, self._take)
 
     def _take(self, message: Any) -> None:
-        try:
-            self.q = command_value(message, self._names).q
-        except ContractError as error:
-            self._sayer.say("command", f"{COMMAND.name}: dropped: {error}")
+        self.q = command_value(message, self._names).q
 
 
 class NewestChoice:
-    """Hears /policy/choice; a message that is no note on a choice is said and dropped."""
+    """Hears /policy/choice: the last `note` (None: none yet)."""
 
-    def __init__(self, node: ManagedNode, sayer: Sayer) -> None:
+    def __init__(self, node: ManagedNode) -> None:
         self.note: ChoiceNote | None = None
-        self._sayer = sayer
         node.subscribe(POLICY_CHOICE, self._take)
 
     def _take(self, message: Any) -> None:
-        try:
-            self.note = note_value(message)
-        except ContractError as error:
-            self._sayer.say("choice", f"{POLICY_CHOICE.name}: dropped: {error}")
+        self.note = note_value(message)

@@ -1,6 +1,5 @@
 """The operator's side of a running graph: ask arm_node and recorder_node, watch the verdicts. A ROS node inside any program."""
 
-import os
 import threading
 import time
 from collections import deque
@@ -8,15 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import rclpy
-import rclpy.context
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from rclpy.experimental.events_executor import EventsExecutor
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from robot_stack.data.wire import stamp_ns
@@ -25,12 +19,11 @@ from robot_stack.diagnostics import Reading
 from robot_stack.errors import RobotStackError
 from robot_stack.graph import ARM_NODE, DIAGNOSTICS, POLICY_NODE, RECORDER_NODE, STOP_ALL, VERDICT, Topic, within
 from robot_stack.nodes.health import readings_of, status_array
-from robot_stack.nodes.lifecycle import WAKE_S
 from robot_stack.nodes.messages import message_class
+from robot_stack.nodes.participant import Participant
 from robot_stack.nodes.qos import every
 from robot_stack.seal import WITH_PERMIT, Keys, permit
 from robot_stack.secure.enclaves import OPERATOR
-from robot_stack.secure.use import own_arguments
 from robot_stack.types import Mode, Request, Step
 
 KEPT_STEPS = 500
@@ -48,29 +41,17 @@ class Operator:
     def __init__(self, domain: int, keys: Keys | None = None, namespace: str = "") -> None:
         self._keys = keys
         self._namespace = namespace
-        self._context = rclpy.context.Context()
-        rclpy.init(
-            context=self._context,
-            domain_id=domain,
-            args=own_arguments(os.environ, within(namespace, OPERATOR)),
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-        self._node = Node(
-            "operator", context=self._context, use_global_arguments=False, start_parameter_services=False, namespace=namespace
-        )
+        self._participant = Participant(OPERATOR, domain, namespace)
+        self._node = self._participant.node
         self._clients: dict[str, Any] = {}
         self._verdicts: deque[Any] = deque(maxlen=KEPT_STEPS)
         self._arrived = threading.Condition()
         self._readings: dict[str, Reading] = {}
-        self._listen(VERDICT, self._take)
-        self._listen(DIAGNOSTICS, lambda message: self._readings.update(readings_of(message)))
+        self._participant.listen(VERDICT, self._take, every(VERDICT))
+        self._participant.listen(DIAGNOSTICS, lambda m: self._readings.update(readings_of(m)), every(DIAGNOSTICS))
         self._said = self._node.create_publisher(message_class(DIAGNOSTICS.type), DIAGNOSTICS.name, every(DIAGNOSTICS))
         self._stops = self._node.create_publisher(message_class(STOP_ALL.type), STOP_ALL.name, every(STOP_ALL))
-        self._executor = EventsExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._spin, name="operator", daemon=True)
-        self._thread.start()
+        self._participant.start()
 
     def request(self, request: Request, timeout_s: float = 5.0) -> tuple[bool, str]:
         """Ask arm_node for `request`: granted or not, and its reason."""
@@ -162,7 +143,7 @@ class Operator:
 
     def silent_topics(self, topics: Iterable[Topic]) -> list[str]:
         """Those of `topics` that nobody publishes, as far as this node has heard."""
-        return [topic.name for topic in topics if not self._node.count_publishers(within(self._namespace, topic.name))]
+        return [topic.name for topic in topics if not self._node.count_publishers(topic.wire_name(self._namespace))]
 
     def step(self) -> Step | None:
         """The newest verdict, without its chunk; None before the first."""
@@ -189,14 +170,7 @@ class Operator:
 
     def close(self) -> None:
         """Leave the graph."""
-        self._closing.set()
-        self._thread.join(2.0)
-        self._node.destroy_node()
-        self._context.try_shutdown()
-
-    def _listen(self, topic: Topic, callback: Callable[[Any], None]) -> None:
-        name = topic.name if topic.shared else within(self._namespace, topic.name)
-        self._node.create_subscription(message_class(topic.type), name, callback, every(topic))
+        self._participant.close()
 
     def _permit(self, node: str, action: str) -> dict[str, str]:
         """The parameter that lets `node` do `action` once; none without keys."""
@@ -216,10 +190,6 @@ class Operator:
                 if not self._arrived.wait(max(0.0, deadline - time.monotonic())):
                     break
             return found
-
-    def _spin(self) -> None:
-        while self._context.ok() and not self._closing.is_set():
-            self._executor.spin_once(timeout_sec=WAKE_S)
 
     def _granted(self, service: str, timeout_s: float) -> str:
         success, message = self.trigger(service, timeout_s)

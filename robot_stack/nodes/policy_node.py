@@ -33,8 +33,8 @@ class PolicyJob:
         node.health.watch(lambda *_: self._readings())
         self._limits, self._ongoing = ObserveLimits(), Ongoing()
         self._sayer = node.sayer
-        self._frames = NewestFrames(node, self._policy.cameras, self._sayer)
-        self._joints = NewestJoints(node, self._names, self._sayer)
+        self._frames = NewestFrames(node, self._policy.cameras)
+        self._joints = NewestJoints(node, self._names)
         self._chunks = node.publisher(POLICY_CHUNK)
         self._choices = node.publisher(POLICY_CHOICE)
         self._loop = node.loop("decisions", nanoseconds(run.settings.policy_period_s), self._decide)

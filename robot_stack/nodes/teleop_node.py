@@ -16,8 +16,6 @@ from robot_stack.interfaces import Teleoperator
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
 from robot_stack.nodes.messages import make
 from robot_stack.nodes.newest import NewestCommand, NewestJoints
-from robot_stack.nodes.periodic import Periodic
-from robot_stack.nodes.sayer import Sayer
 
 
 class TeleopJob:
@@ -25,15 +23,15 @@ class TeleopJob:
 
     def __init__(self, node: ManagedNode, run: build.Run) -> None:
         self._names = run.robot.joint_names
-        self._sayer = Sayer(node.get_logger())
-        self._joints = NewestJoints(node, self._names, self._sayer)
-        self._command = NewestCommand(node, self._names, self._sayer)
+        self._sayer = node.sayer
+        self._joints = NewestJoints(node, self._names)
+        self._command = NewestCommand(node, self._names)
         self._run = run
         self._chunks = node.publisher(TELEOP_CHUNK)
         self._scripted = run.teleop.kind in ("", "scripted")
         self._device: Teleoperator | None = None if self._scripted else self._open()
         period_s = run.settings.teleop_period_s if self._scripted else run.teleop.period_s
-        self._loop = Periodic("teleop", nanoseconds(period_s), self._act, node.fail)
+        self._loop = node.loop("teleop", nanoseconds(period_s), self._act)
 
     def activate(self) -> None:
         """Listen to the device; a scripted human begins its job anew."""
