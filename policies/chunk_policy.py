@@ -3,7 +3,7 @@
 A head lives in normalised cosine modes of the chunk relative to the current joints: low modes carry the motion, high modes are
 small in the data and so stay small in every sample, which keeps chunks smooth. With `linear_prior` the modes are taken around a
 ridge regression on the joints: with few episodes the network then learns only what pictures and curvature add. It is fitted in
-closed form and costs one small matrix product.
+closed form and costs one small matrix product. `streaming` and `carp` sample rows as they are (`basis: rows`).
 Only `vla` reads the instruction; a bundle of any other head stores the one it was trained on and refuses the rest.
 """
 
@@ -14,12 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from policies.bc import BcHead
+from policies.bc_rnn import BcRnnHead
+from policies.carp import CarpHead
 from policies.denoiser import MlpDenoiser
 from policies.diffusion import DiffusionHead
 from policies.encoder import ObservationEncoder
 from policies.flow import FlowHead
 from policies.flow_one_step import OneStepHead
-from policies.inpaint import Guide, as_is, guided
+from policies.inpaint import Guide, as_is, gains, guided
+from policies.streaming import StreamingHead
 from policies.transformer import TransformerDenoiser
 from policies.unet import UNetDenoiser
 from policies.vla import Prefix
@@ -28,7 +31,7 @@ from robot_stack.config.schema import PolicySettings
 AHEAD, AHEAD_S = 3, 0.75
 """The training's auxiliary task looks so many times so far ahead."""
 
-Head = FlowHead | OneStepHead | DiffusionHead | BcHead
+Head = FlowHead | OneStepHead | DiffusionHead | StreamingHead | BcHead | BcRnnHead | CarpHead
 
 
 @dataclass(frozen=True)
@@ -111,20 +114,32 @@ class ChunkPolicy(nn.Module):
         """The way back: normalised modes (..., K, J) to the chunk relative to the joints (..., T, J) rad."""
         return torch.matmul(self.basis.T, modes * self.mode_std + centre)
 
+    def gains(self) -> Tensor:
+        """What a decision with 0 (no plan), 1, 2, ... given rows passes to `sample`: `inpaint`'s (1 + T // 2, J, K, T), or the
+        noise levels (1 + T // 2, steps + 1, T) of `streaming`."""
+        if isinstance(self.head, StreamingHead):
+            return self.head.levels
+        return torch.tensor(gains(self.basis.double().numpy(), self.mode_std.double().numpy()), dtype=torch.float32)
+
     def sample(
         self, condition: Tensor, centre: Tensor, noise: Tensor, plan: Tensor | None = None, gain: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Relative chunks (N, T, J) rad and features (N, F).
 
         `condition` (1 or N, ...), `centre` (1 or N, K, J), `noise` (N, T, J); `plan` (T, J) rad relative to the joints, and its
-        `gain` (J, K, T) (`inpaint`): what the chunks go on from.
+        one of `gains`: what the chunks go on from.
         """
 
         def to_rows(modes: Tensor) -> Tensor:
             return self.to_delta(modes.reshape(-1, self.num_modes, self.shape.num_joints), centre)
 
-        guide: Guide = as_is if plan is None or gain is None else guided(gain, plan, to_rows)
-        x, feature = self.head.sample(condition, noise[:, : self.num_modes].flatten(1), guide)
+        flat = noise[:, : self.num_modes].flatten(1)
+        if isinstance(self.head, StreamingHead):
+            buffer = None if plan is None else self.to_modes(plan, centre).flatten(1)
+            x, feature = self.head.sample(condition, flat, buffer, gain)
+        else:
+            guide: Guide = as_is if plan is None or gain is None else guided(gain, plan, to_rows)
+            x, feature = self.head.sample(condition, flat, guide)
         return to_rows(x), feature
 
     def foreseen(self, seen: Tensor) -> Tensor:
@@ -141,17 +156,23 @@ class ChunkPolicy(nn.Module):
 def _encoder(size: tuple[int, int], cameras: int, inputs: int, settings: PolicySettings) -> ObservationEncoder | Prefix:
     if settings.name == "vla":
         return Prefix(size, cameras, inputs, settings)
-    return ObservationEncoder(size, cameras, inputs, settings.keypoints, settings.width, settings.dropout)
+    return ObservationEncoder(size, cameras, inputs, settings)
 
 
 def _head(modes: int, joints: int, settings: PolicySettings) -> Head:
     match settings.name:
         case "bc":
             return BcHead(modes * joints, settings)
+        case "bc_rnn":
+            return BcRnnHead(modes, joints, settings)
+        case "carp":
+            return CarpHead(modes, joints, settings)
         case "flow_one_step":
             return OneStepHead(_denoiser(modes, joints, settings), settings)
         case "diffusion":
             return DiffusionHead(_denoiser(modes, joints, settings), settings)
+        case "streaming":
+            return StreamingHead(modes, joints, _denoiser(modes, joints, settings), settings)
         case _:
             return FlowHead(_denoiser(modes, joints, settings), settings)
 

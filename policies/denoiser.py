@@ -2,6 +2,7 @@
 
 A denoiser maps x_t (N, D), t (N or 1, 1) and a condition to a prediction (N, D) and the hidden state (N, F) it was read from,
 TACO's feature h. One condition serves all rows; B conditions serve N = R B rows, row i has condition i mod B.
+Those over rows (U-Net, transformer) also take a time for each row of the chunk, t (N or 1, K, 1).
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 
 class TimeEmbedding(nn.Sequential):
-    """t (N or 1, 1) to (N or 1, width): sines and cosines of 16 frequencies, two layers."""
+    """t (..., 1) to (..., width): sines and cosines of 16 frequencies, two layers."""
 
     frequencies: Tensor
 
@@ -69,6 +70,11 @@ class MlpDenoiser(nn.Module):
             hidden = block(hidden, modulation)
         feature = self.norm(hidden)
         return self.leave(feature), feature
+
+
+def by_row(t: Tensor) -> Tensor:
+    """t (N or 1, 1) or (N or 1, K, 1) as (N or 1, 1 or K, 1)."""
+    return t if t.dim() == 3 else t[:, None]
 
 
 def for_rows(condition: Tensor, x: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class DiffusionHead(nn.Module):
         x, feature = noise * self.noise_scale, noise
         for level in range(stride * (self.steps - 1), -1, -stride):
             a, after = self.schedule[level], self.schedule[level - stride] if level else 1.0
-            e, feature = self.denoiser(x, torch.full((1, 1), level / self.levels), condition)
+            e, feature = self.denoiser(x, x.new_full((1, 1), level / self.levels), condition)
             clean = ((x - (1.0 - a) ** 0.5 * e) / a**0.5).clamp(-self.clip_sample, self.clip_sample)
             clean = guide(clean)
             e = (x - a**0.5 * clean) / (1.0 - a) ** 0.5
@@ -41,7 +41,7 @@ class DiffusionHead(nn.Module):
 
     def loss(self, condition: Tensor, modes: Tensor, weight: Tensor) -> Tensor:
         """Squared error of the noise put on `modes` (N, D); `weight` (D,)."""
-        level, noise = torch.randint(self.levels, (len(modes), 1)), torch.randn_like(modes)
+        level, noise = torch.randint(self.levels, (len(modes), 1), device=modes.device), torch.randn_like(modes)
         a = self.alpha[level]
         e, _ = self.denoiser(a.sqrt() * modes + (1.0 - a).sqrt() * noise, level / self.levels, condition)
         error: Tensor = e - noise

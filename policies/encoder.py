@@ -1,16 +1,25 @@
 """From pictures to one condition vector, computed once per decision whatever the number of candidates.
 
-Each camera has its own small network, of one of two kinds. `KeypointEncoder`: three convolutions, then a spatial softmax whose
-expected image coordinates are the keypoints (Finn et al. 2016, "Deep Spatial Autoencoders"), plus the mean activation of each
-map, which tells whether a thing is there at all; few numbers, for few episodes of a cluttered world. `GridEncoder`: three
-strided convolutions and a linear layer over the grid of cells; where things are small, fixed cameras see them and there is data
-enough, it learns where they are in a fraction of the steps.
+Each camera has its own network, of the kind `policy.encoder` names. conv is small, and one of two: `KeypointEncoder`: three
+convolutions, then a spatial softmax whose expected image coordinates are the keypoints, plus the mean activation of each map,
+which tells whether a thing is there at all; few numbers, for few episodes of a cluttered world. `GridEncoder` (`keypoints: 0`):
+three strided convolutions and a linear layer over the grid of cells; where things are small, fixed cameras see them and there is
+data enough, it learns where they are in a fraction of the steps. resnet18 and vit are larger, for more data (`resnet`, `vit`);
+tower is one pretrained network for all cameras (`vision_tower`).
 """
+
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from policies.resnet import ResNet18
+from policies.spatial_softmax import SpatialSoftmax
+from policies.vision_tower import VisionTower
+from policies.vit import VisionTransformer
+from robot_stack.config.schema import PolicySettings
 
 GRID_FEATURES = 96
 
@@ -53,6 +62,7 @@ class GridEncoder(nn.Module):
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
+        self.num_features = GRID_FEATURES
         self.stem = nn.Conv2d(3, 16, 5, stride=2, padding=2)
         self.middle = nn.Conv2d(16, 32, 3, stride=2, padding=1)
         self.cells = nn.Conv2d(32, 32, 3, stride=2, padding=1)
@@ -70,50 +80,56 @@ class GridEncoder(nn.Module):
 class KeypointEncoder(nn.Module):
     """Float picture (B, h, w, 3), 0..255, to (B, 3 * keypoints): x and y of each keypoint in -1..1, and its mean activation."""
 
-    grid_x: Tensor
-    grid_y: Tensor
-
     def __init__(self, size: tuple[int, int], keypoints: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 16, 5, stride=2, padding=2)
         self.middle = nn.Conv2d(16, 32, 3, stride=2, padding=1)
         self.maps = nn.Conv2d(32, keypoints, 3, padding=1)
         self.sharpness = nn.Parameter(torch.ones(keypoints, 1))
-        height, width = ((side + 3) // 4 for side in size)
-        y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-        self.register_buffer("grid_x", x.reshape(-1), persistent=False)
-        self.register_buffer("grid_y", y.reshape(-1), persistent=False)
+        self.places = SpatialSoftmax((size[0] + 3) // 4, (size[1] + 3) // 4)
+        self.num_features = 3 * keypoints
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Keypoints and mean activations."""
         x = pixels.permute(0, 3, 1, 2) / 127.5 - 1.0
         maps = self.maps(F.relu(self.middle(F.relu(self.stem(x))))).float().flatten(2)
-        weight = torch.softmax(maps * self.sharpness, dim=-1)
-        presence = torch.tanh(maps.mean(dim=-1))
-        x, y = (weight * self.grid_x).sum(-1), (weight * self.grid_y).sum(-1)  # no matmul: half precision would round a place
-        return torch.cat([x, y, presence], dim=-1)
+        return torch.cat([self.places(maps * self.sharpness), torch.tanh(maps.mean(dim=-1))], dim=-1)
+
+
+Eye = GridEncoder | KeypointEncoder | ResNet18 | VisionTransformer | VisionTower
+
+
+def _eye(size: tuple[int, int], settings: PolicySettings) -> Eye:
+    match settings.encoder:
+        case "resnet18":
+            return ResNet18(size, settings.keypoints)
+        case "vit":
+            return VisionTransformer(size, settings)
+        case "tower":
+            return VisionTower(size, Path(settings.tower), settings.tower_frozen)
+        case _:
+            return KeypointEncoder(size, settings.keypoints) if settings.keypoints else GridEncoder(size)
 
 
 class ObservationEncoder(nn.Module):
     """Pictures of all cameras and normalised joints (B, D) to the condition (B, width)."""
 
-    def __init__(
-        self, size: tuple[int, int], num_cameras: int, num_joint_inputs: int, keypoints: int, width: int, dropout: float
-    ):
+    def __init__(self, size: tuple[int, int], num_cameras: int, num_joint_inputs: int, settings: PolicySettings) -> None:
         super().__init__()
-        eyes = (KeypointEncoder(size, keypoints) if keypoints else GridEncoder(size) for _ in range(num_cameras))
+        eyes = [_eye(size, settings) for _ in range(1 if settings.encoder == "tower" else num_cameras)]
         self.cameras = nn.ModuleList(eyes)
-        self.num_seen = num_cameras * (3 * keypoints or GRID_FEATURES)
+        self.num_seen = num_cameras * eyes[0].num_features
         self.fuse = nn.Sequential(
-            nn.Linear(self.num_seen + num_joint_inputs, width),
+            nn.Linear(self.num_seen + num_joint_inputs, settings.width),
             nn.SiLU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, width),
+            nn.Dropout(settings.dropout),
+            nn.Linear(settings.width, settings.width),
         )
 
     def look(self, pictures: list[Tensor]) -> Tensor:
         """What the pictures alone say (B, seen). `pictures`: one float (B, h, w, 3), 0..255, per camera."""
-        return torch.cat([camera(picture) for camera, picture in zip(self.cameras, pictures, strict=True)], dim=-1)
+        eyes = list(self.cameras) * (len(pictures) // len(self.cameras))
+        return torch.cat([eye(picture) for eye, picture in zip(eyes, pictures, strict=True)], dim=-1)
 
     def forward(self, seen: Tensor, joints: Tensor, tokens: Tensor | None = None) -> Tensor:
         """The condition of what was `look`ed at (B, seen) and normalised joints (B, D); `tokens` are not read."""

@@ -26,7 +26,7 @@ class FlowHead(nn.Module):
         """
         x, feature = noise * self.noise_scale, noise
         for step in range(self.steps):
-            t = torch.full((1, 1), step / self.steps)
+            t = x.new_full((1, 1), step / self.steps)
             velocity, feature = self.denoiser(x, t, condition)
             rest = 1.0 - step / self.steps
             clean = x + rest * velocity
@@ -36,7 +36,7 @@ class FlowHead(nn.Module):
     def loss(self, condition: Tensor, x_1: Tensor, weight: Tensor) -> Tensor:
         """Flow-matching loss of modes `x_1` (N, D); `weight` (D,)."""
         x_0 = torch.randn_like(x_1)
-        t = torch.rand(len(x_1), 1)
+        t = torch.rand(len(x_1), 1, device=x_1.device)
         velocity, _ = self.denoiser(torch.lerp(x_0, x_1, t), t, condition)
         error: Tensor = velocity - (x_1 - x_0)
         return (error.square() * weight).mean()

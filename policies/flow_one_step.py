@@ -37,7 +37,7 @@ class OneStepHead(nn.Module):
         """
         x, feature = noise * self.noise_scale, noise
         for step in range(self.steps):
-            t = torch.full((1, 1), step / self.steps)
+            t = x.new_full((1, 1), step / self.steps)
             velocity, feature = self.average(x, t, t + 1.0 / self.steps, condition)
             rest = 1.0 - step / self.steps
             clean = x + rest * velocity
@@ -47,8 +47,8 @@ class OneStepHead(nn.Module):
     def loss(self, condition: Tensor, x_1: Tensor, weight: Tensor) -> Tensor:
         """The identity's squared error for modes `x_1` (N, D); `weight` (D,)."""
         x_0 = torch.randn_like(x_1)
-        t, s = torch.rand(2, len(x_1), 1).sort(dim=0).values
-        s = torch.where(torch.rand(len(x_1), 1) < MOMENTARY, t, s)
+        t, s = torch.rand(2, len(x_1), 1, device=x_1.device).sort(dim=0).values
+        s = torch.where(torch.rand(len(x_1), 1, device=x_1.device) < MOMENTARY, t, s)
         u, target = self.identity(torch.lerp(x_0, x_1, t), t, s, x_1 - x_0, condition)
         error: Tensor = u - target
         return (error.square() * weight).mean()

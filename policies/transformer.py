@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from policies.denoiser import Block, TimeEmbedding, for_rows
+from policies.denoiser import Block, TimeEmbedding, by_row, for_rows
 
 
 class Attention(nn.Module):
-    """Multi-head attention of tokens (N, A, width), modulated by (N or 1, 1, width), to themselves and to a cache."""
+    """Multi-head attention of tokens (N, A, width), modulated by (N or 1, 1 or A, width), to themselves and to a cache."""
 
     def __init__(self, width: int, heads: int, head_size: int) -> None:
         super().__init__()
@@ -25,11 +25,13 @@ class Attention(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, x: Tensor, modulation: Tensor, cache: Tensor | None) -> Tensor:
-        """`cache` (B, 2, heads, S, head_size): keys and values of B observations, or None."""
+    def forward(self, x: Tensor, modulation: Tensor, cache: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """`cache` (B, 2, heads, S, head_size): keys and values, or None; `mask` (A, A): 0, or -inf where it may not look."""
         scale, shift, gate = self.modulation(modulation).chunk(3, dim=-1)
         q, k, v = split_heads(self.project(self.norm(x) * (1.0 + scale) + shift), self.heads)
         scores = torch.matmul(q, k.transpose(-1, -2))
+        if mask is not None:
+            scores = scores + mask
         if cache is not None:
             scores = torch.cat([scores, _over(q, cache[:, 0].transpose(-1, -2))], dim=-1)
         share = torch.softmax(scores * self.head_size**-0.5, dim=-1)
@@ -71,8 +73,8 @@ class TransformerDenoiser(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """`x` (N, K * J); `condition` a vector (B, width), or the cache of a prefix (B, depth, 2, heads, S, head_size)."""
-        cached = condition.dim() > 2
-        modulation = F.silu(self.time(t) if cached else for_rows(condition, x) + self.time(t))[:, None]
+        cached, time = condition.dim() > 2, self.time(by_row(t))
+        modulation = F.silu(time if cached else for_rows(condition, x)[:, None] + time)
         hidden = self.enter(x.reshape(-1, self.modes, self.joints)) + self.place
         for layer, (attention, block) in enumerate(zip(self.attention, self.blocks, strict=True)):
             hidden = block(attention(hidden, modulation, condition[:, layer] if cached else None), modulation)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from policies.denoiser import TimeEmbedding, for_rows
+from policies.denoiser import TimeEmbedding, by_row, for_rows
 from robot_stack.errors import PolicyError
 
 GROUPS, KERNEL = 8, 5
@@ -25,8 +25,8 @@ class ConvBlock(nn.Module):
         self.skip = nn.Conv1d(enter, leave, 1)
 
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
-        """x (N, enter, T), `modulation` (N or 1, width)."""
-        scale, shift = self.film(modulation)[..., None].chunk(2, dim=1)
+        """x (N, enter, T), `modulation` (N or 1, 1 or T, width)."""
+        scale, shift = self.film(modulation).transpose(1, 2).chunk(2, dim=1)
         hidden = F.silu(self.norms[0](self.first(x))) * (1.0 + scale) + shift
         y: Tensor = self.skip(x) + F.silu(self.norms[1](self.second(hidden)))
         return y
@@ -53,10 +53,10 @@ class UNetDenoiser(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """`x` (N, T * J), `condition` (B, width)."""
-        modulation = F.silu(for_rows(condition, x) + self.time(t))
+        modulation = F.silu(for_rows(condition, x)[:, None] + self.time(by_row(t)))
         wide = self.down(x.reshape(-1, self.rows, self.joints).transpose(1, 2), modulation)
         hidden = self.halve(wide)
         for block in self.narrow:
-            hidden = block(hidden, modulation)
+            hidden = block(hidden, modulation[:, ::2])
         y = self.leave(self.up(torch.cat([wide, self.widen(hidden)], dim=1), modulation))
         return y.transpose(1, 2).flatten(1), hidden.mean(dim=-1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from robot_stack.config.bounds import at_least
 from robot_stack.errors import ConfigError
 
-POLICIES = ("flow", "flow_one_step", "diffusion", "bc", "vla")
+POLICIES = ("flow", "flow_one_step", "diffusion", "streaming", "bc", "bc_rnn", "carp", "vla")
 DENOISERS = ("mlp", "unet", "transformer")
 BASES = ("cosine", "rows")
 DEVICES = ("auto", "cpu")
@@ -20,11 +20,15 @@ class PolicySettings:
     `velocity`: joint speeds are an input too; `keypoints` per camera (0: a grid of cells instead);
     `noise_scale` of the samples (1: as trained, 0: the most likely one).
     `linear_prior` > 0: penalty (per sample) of a ridge regression on the joints that chunks are sampled around.
-    `denoiser` of flow, flow_one_step and diffusion: mlp, unet (1-D over `basis: rows`) or transformer.
-    diffusion: `noise_levels` of training; a predicted clean chunk is clipped at `clip_sample` std. bc: `mixture` of so many
-    Gaussians (0: one mean). vla: `width` and `depth` of the prefix, with hidden layers `spread` times as wide; pictures are cut
-    into squares of `patch` pixels; an instruction has up to `tokens` bytes; `expert_width` is the action expert's.
-    vla and transformer: `heads` of `head_size`.
+    `encoder` of the pictures: conv (small), resnet18, vit or tower, the vision model in the folder `tower`, which is trained
+    along unless `tower_frozen`; vla has its own.
+    `denoiser` of flow, flow_one_step, diffusion and streaming: mlp, unet (1-D over `basis: rows`) or transformer.
+    diffusion, streaming: `noise_levels` of training; a predicted clean chunk is clipped at `clip_sample` std. streaming: the
+    plan becomes noisier from each of `blocks` to the next. bc, bc_rnn: `mixture` of so many Gaussians (bc, 0: one mean), none
+    narrower than `std_min`. carp: `codes` of `code_size` numbers in `steps` scales.
+    vla: `width` and `depth` of the prefix, with hidden layers `spread` times as wide; an instruction has up to `tokens` bytes;
+    `expert_width` is the action expert's. vla and vit: pictures are cut into squares of `patch` pixels.
+    vla, vit, carp and transformer: `heads` of `head_size`.
     """
 
     name: str = "flow"
@@ -47,6 +51,13 @@ class PolicySettings:
     noise_levels: int = 100
     clip_sample: float = 5.0
     mixture: int = 5
+    std_min: float = 0.05
+    blocks: int = 2
+    codes: int = 512
+    code_size: int = 16
+    encoder: str = "conv"
+    tower: str = ""
+    tower_frozen: bool = True
     patch: int = 12
     tokens: int = 0
     heads: int = 4
@@ -55,15 +66,34 @@ class PolicySettings:
     expert_width: int = 128
 
     def __post_init__(self) -> None:
-        for key, allowed in (("name", POLICIES), ("denoiser", DENOISERS), ("basis", BASES)):
+        for key, allowed in (("name", POLICIES), ("denoiser", DENOISERS), ("basis", BASES), ("encoder", ENCODERS)):
             if (value := getattr(self, key)) not in allowed:
                 raise ConfigError(f"policy.{key}: found {value!r}, allowed {', '.join(allowed)}")
         if (self.tokens > 0) != (self.name == "vla"):
             needed = "1 or more" if self.name == "vla" else "0: only vla reads the instruction"
             raise ConfigError(f"policy.tokens: found {self.tokens}, allowed {needed}")
-        levels = self.noise_levels if self.name == "diffusion" else 1000
+        levels = self.noise_levels if self.name in ("diffusion", "streaming") else 1000
         if not 1 <= self.steps <= levels:
             raise ConfigError(f"policy.steps: found {self.steps}, allowed 1..{levels}")
+        self._check_head()
+        self._check_encoder()
+
+    def _check_head(self) -> None:
+        """What only some heads ask for."""
+        if self.name == "bc_rnn" and self.mixture < 1:
+            raise ConfigError(f"policy.mixture: found {self.mixture}, allowed 1 or more for bc_rnn")
+        if self.name in ("streaming", "carp") and self.basis != "rows":
+            raise ConfigError(f"policy.basis: found {self.basis!r}, allowed 'rows' for {self.name}, which tells times apart")
+        if self.name == "streaming" and self.denoiser == "mlp":
+            raise ConfigError("policy.denoiser: found 'mlp', allowed unet, transformer: each row has a noise level of its own")
+
+    def _check_encoder(self) -> None:
+        """Which encoders go with what."""
+        if self.name == "vla" and self.encoder != "conv":
+            raise ConfigError(f"policy.encoder: found {self.encoder!r}, allowed 'conv': vla cuts the pictures itself")
+        if (self.encoder == "tower") != bool(self.tower):
+            needed = "the folder of a vision model" if self.encoder == "tower" else "'': only encoder=tower reads it"
+            raise ConfigError(f"policy.tower: found {self.tower!r}, allowed {needed}")
 
 
 @dataclass(frozen=True)
@@ -75,6 +105,10 @@ class TrainSettings:
     `foresight`: weight of an auxiliary loss, the pictures alone must foretell the joints. `bfloat16`: the networks of training
     in half precision (weights stay in full), a third faster on a CPU that has it. `weights`: the column of the dataset that says
     how often each sample is drawn, in proportion ("": all alike): in the mean the loss is weighted by it (`robot-stack relabel`).
+    `save_every` steps the run is saved to go on from after a stop; every `log_every` TensorBoard's log has a line (0: no log).
+    `prefetch`: a thread draws the next batch meanwhile. Under torchrun `batch` is that of all processes together; `parts`: in so
+    many it is drawn (0: one a process), and 4 give the same run with 1, 2 and 4 processes, up to rounding. `sharded`: processes
+    share one copy of the weights (FSDP) instead of having one each (DDP). `device`: auto (a GPU, where torch finds one) or cpu.
     """
 
     steps: int = 3000
@@ -96,10 +130,6 @@ class TrainSettings:
     foresight: float = 0.0
     save_every: int = 500
     weights: str = ""
-    `save_every` steps the run is saved to go on from after a stop; every `log_every` TensorBoard's log has a line (0: no log).
-    `prefetch`: a thread draws the next batch meanwhile. Under torchrun `batch` is that of all processes together; `parts`: in so
-    many it is drawn (0: one a process), and 4 give the same run with 1, 2 and 4 processes, up to rounding. `sharded`: processes
-    share one copy of the weights (FSDP) instead of having one each (DDP). `device`: auto (a GPU, where torch finds one) or cpu.
     log_every: int = 50
     prefetch: bool = True
     parts: int = 0
