@@ -45,21 +45,21 @@ def _export(settings: "commands.ExportCommand") -> int:
 
 
 def _replay(settings: "commands.ReplayCommand") -> int:
-    from robot_stack.verify import replay
+    from robot_stack.replay.command import replay
 
     print(replay(settings))
     return 0
 
 
 def _resim(settings: "commands.ResimCommand") -> int:
-    from robot_stack.resim import resimulate
+    from robot_stack.replay.resim.command import resimulate
 
     print(resimulate(settings))
     return 0
 
 
 def _validate(settings: "commands.ValidateCommand") -> int:
-    from robot_stack.validate import validate
+    from robot_stack.replay.gate.command import validate
 
     text, code = validate(settings)
     print(text)
@@ -67,7 +67,7 @@ def _validate(settings: "commands.ValidateCommand") -> int:
 
 
 def _report(settings: "commands.ReportCommand") -> int:
-    from robot_stack.verify import report
+    from robot_stack.replay.command import report
 
     print(f"report: {report(settings)}")
     return 0

@@ -14,11 +14,11 @@ from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.data.log import LogMetadata, LogWriter, read_log
 from robot_stack.nodes.arm_loop import ArmLoop
+from robot_stack.replay.command import replay
 from robot_stack.replay.verdicts import replay_verdicts, safety_of
 from robot_stack.replay.views import episode_view
 from robot_stack.shadow import ShadowArm
 from robot_stack.types import ActionChunk, FailureScore, Hazards, JointCommand, JointState, Mode, Request, SafeCommand, Step
-from robot_stack.verify import replay
 from safety.layer import SafetyLayer
 
 ROBOT = load_robot("sim_arm")

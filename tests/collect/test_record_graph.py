@@ -25,9 +25,9 @@ from robot_stack.data.log import read_log
 from robot_stack.data.picture_stream import STREAMED
 from robot_stack.errors import RobotStackError
 from robot_stack.graph import RECORDER_NODE
+from robot_stack.replay.command import replay
 from robot_stack.supervisor import Graph
 from robot_stack.types import Mode
-from robot_stack.verify import replay
 
 pytestmark = pytest.mark.slow  # by default `test_interrupt` records on a real graph
 PATIENCE_S = 60.0

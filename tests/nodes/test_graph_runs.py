@@ -17,9 +17,9 @@ from lifecycle_msgs.msg import Transition
 from robot_stack.config.commands import ReplayCommand
 from robot_stack.data.log import read_log
 from robot_stack.graph import ARM_NODE, node
+from robot_stack.replay.command import replay
 from robot_stack.supervisor import Graph
 from robot_stack.types import ARMED, Mode, Reason, Request, Step
-from robot_stack.verify import replay
 
 PATIENCE_S = 60.0
 SECOND_NS = 1_000_000_000

@@ -206,7 +206,7 @@ def test_in_the_real_graph_a_gamepad_takes_the_arm_gives_it_back_and_may_be_unpl
     from robot_stack.data.from_log import sampled
     from robot_stack.data.log import read_log
     from robot_stack.relabel.interventions import INTERVENTION, PRE, ROBOT, classes
-    from robot_stack.verify import replay
+    from robot_stack.replay.command import replay
 
     overrides = ("teleop=joy", "teleop.silent_s=2", "safety.teleop_silent_s=1", "safety.stop_after_s=60")
     with start_graph(*overrides) as graph, ExitStack() as ends:

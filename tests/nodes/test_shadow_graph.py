@@ -11,8 +11,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2: `make setup` installs its whee
 
 from robot_stack.config.commands import ReplayCommand
 from robot_stack.data.log import read_log
+from robot_stack.replay.command import replay
 from robot_stack.types import Mode, Step
-from robot_stack.verify import replay
 
 if TYPE_CHECKING:
     from robot_stack.supervisor import Graph

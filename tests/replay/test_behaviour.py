@@ -13,9 +13,9 @@ from robot_stack.data.log_reader import EpisodeLog
 from robot_stack.errors import ConfigError, DataError, ReplayMismatch
 from robot_stack.replay.accept import FILE, accept, accepted
 from robot_stack.replay.behaviour import Change, Other, behaviour, other_of, step_diffs
+from robot_stack.replay.command import replay
 from robot_stack.replay.recorded_settings import changed, recorded_settings
 from robot_stack.replay.verdicts import replay_verdicts, safety_of
-from robot_stack.verify import replay
 from safety.layer import SafetyLayer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "frozen"

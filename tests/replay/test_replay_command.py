@@ -13,9 +13,9 @@ from robot_stack.config.commands import ReplayCommand, ReportCommand
 from robot_stack.config.robot_file import FOLDER, load_robot
 from robot_stack.errors import ConfigError, DataError
 from robot_stack.learn import load_episodes, log_folders
-from robot_stack.verify import replay, report
+from robot_stack.replay.command import replay, report
 
-GOLDEN = Path(__file__).resolve().parent / "golden"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
 def test_every_golden_log_below_a_folder_is_replayed() -> None:

@@ -47,7 +47,7 @@ def report(command: ReportCommand) -> Path:
 
 def _on_logs(command: ReplayCommand, logs: Sequence[Path]) -> str:
     if command.publish:
-        from robot_stack.publish import publish
+        from robot_stack.replay.publish import publish
 
         return publish(logs, command.playback)
     if command.accept:

@@ -27,12 +27,12 @@ from robot_stack.config.robot_file import load_robot
 from robot_stack.errors import ConfigError, PolicyError
 from robot_stack.learn import load_episodes
 from robot_stack.replay.crew import Setup, autonomous, recording, teleoperated
+from robot_stack.replay.gate.command import validate
 from robot_stack.replay.gate.judge import Case, Judged, judge
 from robot_stack.replay.gate.rules import Finding
 from robot_stack.replay.gate.simulation import Known
 from robot_stack.replay.lockstep import Episode, Outcome, Rates
 from robot_stack.types import Mode
-from robot_stack.validate import validate
 
 QUICK = GateSettings(observations=10, pairs=0)
 SEEDS = range(QUICK.seed, QUICK.seed + 40)
@@ -46,7 +46,7 @@ LOUD = 3000.0
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gate") / "bundle"
     blind = folder.with_name("blind")
-    subprocess.run([sys.executable, str(Path(__file__).parent / "graph_bundle.py"), str(blind)], check=True)
+    subprocess.run([sys.executable, str(Path(__file__).parents[1] / "graph_bundle.py"), str(blind)], check=True)
     return rewritten(blind, folder, attentive)
 
 
