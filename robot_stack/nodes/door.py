@@ -42,8 +42,9 @@ class Door:
                 self._keeper.admit(message, name, time.monotonic_ns(), clients=topic in FOR_CLIENTS)
             except ContractError as error:
                 why = str(error)
-                return self._node.sayer.say(f"refused {name}", lambda: self._refusal(topic, name, why))
-            callback(message)
+                self._node.sayer.say(f"refused {name}", lambda: self._refusal(topic, name, why))
+            else:
+                callback(message)
 
         return hear
 
