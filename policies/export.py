@@ -95,7 +95,7 @@ def export_bundle(
     scaled by observations of `calibration` (none: of `episodes`). `tolerance` in rad, 0: that of the precision. An old bundle at
     `out` is replaced in one step. Raises PolicyError when `out` holds anything else; and, leaving it as it was, beyond tolerance.
     """
-    _refuse_foreign(out)
+    refuse_foreign(out)
     policy, card = load_checkpoint(checkpoint)
     decision = Decision(policy, selector).eval()
     part = out.with_name(out.name + ".part")
@@ -120,7 +120,7 @@ def export_bundle(
     return out
 
 
-def _refuse_foreign(out: Path) -> None:
+def refuse_foreign(out: Path) -> None:
     """A bundle may be overwritten; any other folder that holds something may not."""
     if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise PolicyError(
