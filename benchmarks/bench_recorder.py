@@ -5,7 +5,6 @@ and verdicts at 250 Hz (`recorder_feed`, a process of its own), pictures as H.26
 `lost` those that never reached it though sent while it recorded. `robot-stack bench recorder=600`: for so many seconds.
 """
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -50,7 +49,7 @@ def measured(name: str, codec: str, seconds: float) -> Result:
             begin, spent = time.monotonic(), _cpu_s(process)
             time.sleep(seconds)
             share = (_cpu_s(process) - spent) / (time.monotonic() - begin)
-            status = json.loads(operator.trigger(f"/{RECORDER_NODE}/status", PATIENCE_S)[1])
+            status = operator.recorder_status(PATIENCE_S)
             operator.stop_log(PATIENCE_S)
         return _result(name, log, Path(folder) / "sent.npz", share, status["seconds"])
 
@@ -116,7 +115,7 @@ def _result(name: str, path: Path, sent: Path, cpu_share: float, seconds: float)
 def _missing(times: dict[str, np.ndarray], sent: Path) -> dict[str, int]:
     """By topic: sent between the first and the last message in the log, and not in it."""
     missing = {}
-    with np.load(sent) as stamps:
+    with np.load(sent, allow_pickle=False) as stamps:
         for topic, rows in times.items():
             given = stamps[topic.strip("/").replace("/", ".")]
             meant = given[(given >= rows[0, 0]) & (given <= rows[-1, 0])]

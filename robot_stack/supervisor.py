@@ -55,7 +55,7 @@ class Graph:
 
     @classmethod
     def start(cls, command: RunCommand | RecordCommand, directory: Path | None = None) -> Self:
-        """Start the graph that `command` asks for and wait until every node is active and every topic has its publisher.
+        """Start the graph that `command` asks for and wait until every node is active and the recorder hears each topic.
 
         What the processes print, the run file and the DDS profile go to `directory` (default: a new one in run.log_dir).
         Must be called from a thread that outlives the graph: processes end with the thread that started them.
@@ -195,9 +195,7 @@ class Graph:
         for process in self.description.nodes:
             self._await(partial(self._active, process.node), deadline, f"{process.node} to be active")
         self._await(lambda: self.operator.step() is not None, deadline, "the first verdict")
-        nodes = {process.node for process in self.description.nodes}
-        wanted = [topic for topic in self.description.topics if topic.publisher in nodes]
-        self._await(lambda: not self.operator.silent_topics(wanted), deadline, "every topic to have its publisher")
+        self._await(self._all_heard, deadline, f"{RECORDER_NODE} to find who publishes each topic")
         self._respawner = Respawner(self.processes, self.description.processes, self._active, _say, self.operator.tell)
         self._respawner.start()
         for name in self.run.settings.allow:
@@ -215,6 +213,12 @@ class Graph:
             return self.operator.lifecycle_state(node, timeout_s=1.0) == "active"
         except RobotStackError:
             return False
+
+    def _all_heard(self) -> bool:
+        """Else a log that begins now lacks what the recorder has not found yet: DDS tells it of one publisher after the other."""
+        nodes = {process.node for process in self.description.nodes}
+        wanted = {topic.name for topic in self.description.topics if topic.publisher in nodes}
+        return not wanted.intersection(self.operator.recorder_status()["unfound"])
 
     def _await(self, condition: Callable[[], bool], deadline: float, what: str) -> None:
         while not condition():

@@ -3,7 +3,6 @@
 It hears with one DDS participant and asks with another, so that no picture stands before a STOP.
 """
 
-import json
 import os
 import signal
 import sys
@@ -156,8 +155,7 @@ class GraphSource:
 
     def _recording(self) -> Recording | None:
         try:
-            _, said = self._operator.trigger(f"/{RECORDER_NODE}/status", LOOK_S)
-            now = json.loads(said)
+            now = self._operator.recorder_status(LOOK_S)
             return Recording(now["path"], now["seconds"], now["mark"], now["fault"], sum(now["drops"].values()))
         except (RobotStackError, ValueError, TypeError, KeyError):
             return None

@@ -1,9 +1,10 @@
 """The operator's side of a running graph: ask arm_node and recorder_node, watch the verdicts. A ROS node inside any program."""
 
+import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from robot_stack.data.wire import stamp_ns
 from robot_stack.data.wire_step import sentence, step_value
 from robot_stack.diagnostics import Reading
 from robot_stack.errors import RobotStackError
-from robot_stack.graph import ARM_NODE, DIAGNOSTICS, POLICY_NODE, RECORDER_NODE, STOP_ALL, VERDICT, Topic, within
+from robot_stack.graph import ARM_NODE, DIAGNOSTICS, POLICY_NODE, RECORDER_NODE, STOP_ALL, VERDICT, within
 from robot_stack.nodes.health import readings_of, status_array
 from robot_stack.nodes.messages import message_class
 from robot_stack.nodes.participant import Participant
@@ -106,6 +107,11 @@ class Operator:
         self.name_log(path, scenario, timeout_s)
         return self._granted(f"/{RECORDER_NODE}/start", timeout_s)
 
+    def recorder_status(self, timeout_s: float = 5.0) -> dict[str, Any]:
+        """What recorder_node says of the log it writes and the topics it hears: `Recorder.status`, `unfound`."""
+        status: dict[str, Any] = json.loads(self.trigger(f"/{RECORDER_NODE}/status", timeout_s)[1])
+        return status
+
     def name_log(self, path: Path, scenario: str = "", timeout_s: float = 5.0) -> None:
         """Say where the next log goes, whoever starts it. Raises RobotStackError when recorder_node refuses."""
         texts = self._permit(RECORDER_NODE, f"path {path}") | {"path": str(path), "scenario": scenario}
@@ -140,10 +146,6 @@ class Operator:
             if not self.change_state(node, transition, timeout_s):
                 state = self.lifecycle_state(node, timeout_s)
                 raise RobotStackError(f"{node}: refused a restart, it is {state}; look at its log")
-
-    def silent_topics(self, topics: Iterable[Topic]) -> list[str]:
-        """Those of `topics` that nobody publishes, as far as this node has heard."""
-        return [topic.name for topic in topics if not self._node.count_publishers(topic.wire_name(self._namespace))]
 
     def step(self) -> Step | None:
         """The newest verdict, without its chunk; None before the first."""

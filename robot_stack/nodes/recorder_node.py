@@ -38,13 +38,13 @@ class RecorderJob:
         self._recorder = Recorder(run.collect, partial(node.sayer.leave, "log"), node.fail)
         node.text("path", refusal=lambda path: node.door.refuses(f"path {path}") if path else "")
         node.text("scenario")
-        for topic in topics([camera.name for camera in run.robot.cameras]):
-            node.record(topic, self._taker(topic.name))
+        cameras = [camera.name for camera in run.robot.cameras]
+        self._found = {topic.name: node.record(topic, self._taker(topic.name)) for topic in topics(cameras)}
         served: dict[str, Callable[[], str]] = {
             "start": self._start,
             "stop": self._recorder.stop,
             "discard": self._recorder.discard,
-            "status": lambda: json.dumps(self._recorder.status()),
+            "status": self._status,
             **{f"mark_{label}": partial(self._recorder.mark, label) for label in MARKS},
         }
         for name, act in served.items():
@@ -70,6 +70,10 @@ class RecorderJob:
     def _start(self) -> str:
         path = Path(self._node.text("path") or _next(Path(self._run.folder)))
         return self._recorder.start(path, self._metadata())
+
+    def _status(self) -> str:
+        """`unfound`: the topics of which it has found no publisher; what they carry now is in no log."""
+        return json.dumps(self._recorder.status() | {"unfound": [name for name, found in self._found.items() if not found()]})
 
     def _metadata(self) -> LogMetadata:
         run = self._run

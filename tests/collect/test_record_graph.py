@@ -3,6 +3,7 @@
 import resource
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from robot_stack.errors import RobotStackError
 from robot_stack.graph import RECORDER_NODE
 from robot_stack.replay.command import replay
 from robot_stack.supervisor import Graph
-from robot_stack.types import Mode
+from robot_stack.types import Mode, Step
 
 pytestmark = pytest.mark.slow  # by default `test_interrupt` records on a real graph
 PATIENCE_S = 60.0
@@ -70,8 +71,8 @@ class Watched:
         self.prompts.append(word)
 
 
-def script(rig: GraphRig, watched: Watched) -> Iterator[Key | None]:
-    """Takes of at least a second and a half: one a success, one discarded, one ended without a mark; bad ones are marked.
+def script(graph: Graph, rig: GraphRig, watched: Watched) -> Iterator[Key | None]:
+    """Takes of at least a second and a half, a second apart: one a success, one discarded, one without a mark; bad ones marked.
 
     One that the robot ended before a key did, as it may on a busy machine, is taken back.
     """
@@ -82,6 +83,8 @@ def script(rig: GraphRig, watched: Watched) -> Iterator[Key | None]:
                 begun = False
                 yield Key.DISCARD
             case "ready":
+                ready_ns = time.monotonic_ns()
+                graph.wait_for(partial(after, ready_ns + SECOND_NS), PATIENCE_S, "a second before the button")
                 yield Key.GO if presses else Key.QUIT
             case "bad":
                 yield Key.MARK
@@ -93,6 +96,10 @@ def script(rig: GraphRig, watched: Watched) -> Iterator[Key | None]:
                 yield next(nobody())
 
 
+def after(t_ns: int, step: Step) -> bool:
+    return step.t_ns > t_ns
+
+
 def long_enough(news: News) -> bool:
     return news.seconds > 2.5 and bool(news.rates_hz)
 
@@ -100,9 +107,7 @@ def long_enough(news: News) -> bool:
 def test_keys_record_two_episodes_one_of_them_marked_and_discard_a_third(graph: Graph, tmp_path: Path) -> None:
     command, watched = load(RecordCommand, SETTINGS), Watched()
     rig = GraphRig(graph, command, tmp_path)
-    up_ns = time.monotonic_ns()
-    graph.wait_for(lambda step: step.t_ns > up_ns + SECOND_NS, PATIENCE_S, "a second before the first button")
-    keys = script(rig, watched)
+    keys = script(graph, rig, watched)
     session = Session(rig, command.collect, ["nominal", "obstacle"], 0, 9, keys, watched, time.monotonic)
     assert len(list(session.episodes())) >= 2
     assert "001_obstacle" in {path.name for path in (tmp_path / ".trash").iterdir()}, watched.lines

@@ -1,6 +1,5 @@
 """Processes of the real graph are killed as by a crash, and the arm ends in a safe mode within the stated time of the log."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from robot_stack.errors import DataError
 from robot_stack.graph import ARM_NODE
 from robot_stack.supervisor import Graph
 from robot_stack.types import Decision, Mode, Reason, Request, Step
+from tests.waiting import until
 
 PATIENCE_S = 60.0
 SAFE = (Decision.HOLD, Decision.STOP)
@@ -44,16 +44,9 @@ def play(graph: Graph) -> None:
     raise AssertionError(f"the policy never got to move the arm in {ATTEMPTS} attempts")
 
 
-def start_log(graph: Graph, log: Path) -> None:
-    """DDS tells the recorder of one publisher after the other: what it has not found yet it cannot write."""
-    begun_ns = time.monotonic_ns()
-    graph.wait_for(lambda step: step.t_ns > begun_ns + RECORDED_NS, PATIENCE_S, "the recorder to find everybody")
-    graph.start_log(log)
-
-
 def killed_policy(graph: Graph, log: Path) -> tuple[int, list[Step]]:
     """When the policy was killed that was moving the arm, and every tick from then on to after STOP, from the log."""
-    start_log(graph, log)
+    graph.start_log(log)
     play(graph)
     killed_ns = graph.kill("policy_node")
     stop_ns = graph.wait_for(lambda step: step.verdict.mode is Mode.STOP, PATIENCE_S, "STOP", killed_ns).t_ns
@@ -107,7 +100,7 @@ def test_a_killed_world_stops_the_arm_and_a_killed_recorder_leaves_a_readable_lo
     start_graph: Callable[..., Graph], tmp_path: Path
 ) -> None:
     with start_graph("run.respawn=[]") as graph:
-        start_log(graph, tmp_path / "log")
+        graph.start_log(tmp_path / "log")
         graph.arm(timeout_s=PATIENCE_S)
         killed_ns = graph.kill("world")
         stopped = graph.wait_for(lambda step: step.verdict.mode is Mode.STOP, PATIENCE_S, "STOP", killed_ns)
@@ -129,10 +122,11 @@ def test_a_human_moves_the_arm_through_the_same_door_and_an_arm_node_asked_to_en
     start_graph: Callable[..., Graph], tmp_path: Path
 ) -> None:
     with start_graph(human=True) as graph:
-        start_log(graph, tmp_path / "log")
+        graph.start_log(tmp_path / "log")
         graph.director.reset(3, "nominal")
         graph.arm(Request.ARM_TELEOP, PATIENCE_S)
         graph.wait_for(moving, PATIENCE_S, "an arm that moves")
+        until(lambda: "teleop_node: teleop" in graph.operator.readings(), "how the loop of a human is")
         graph.processes.stop([ARM_NODE], patience_s=PATIENCE_S)
         assert graph.processes.dead() == {ARM_NODE: 0}
         graph.stop_log()
