@@ -1,5 +1,8 @@
 """The newest values a node has heard, for loops that look when they want: frames by camera, the measured joints, the choice."""
 
+import math
+import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -19,15 +22,25 @@ class NewestFrames:
 
     def __init__(self, node: ManagedNode, cameras: Iterable[str]) -> None:
         self._frames: dict[str, CameraFrame] = {}
-        for camera in cameras:
+        self._came_s = dict.fromkeys(cameras, -math.inf)
+        self._coming = threading.Condition()
+        for camera in self._came_s:
             node.subscribe(frames_topic(camera), partial(self._take, camera))
 
     def all(self) -> Mapping[str, CameraFrame]:
         """The newest frame of each camera heard so far."""
         return dict(self._frames)
 
+    def fresh(self, period_s: float) -> Mapping[str, CameraFrame]:
+        """The same, as soon as each camera's came less than half a `period_s` ago, at the latest after a whole one."""
+        with self._coming:
+            self._coming.wait_for(lambda: min(self._came_s.values(), default=math.inf) > time.monotonic() - period_s / 2, period_s)
+        return self.all()
+
     def _take(self, camera: str, message: Any) -> None:
-        self._frames[camera] = frame_value(message)
+        with self._coming:
+            self._frames[camera], self._came_s[camera] = frame_value(message), time.monotonic()
+            self._coming.notify_all()
 
 
 class NewestJoints:

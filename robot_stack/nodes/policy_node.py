@@ -1,5 +1,6 @@
 """Runs the policy on the newest observation. Untrusted: it may crash, stall or lie, and arm_node expects that."""
 
+import math
 import sys
 import time
 from collections.abc import Iterable
@@ -21,12 +22,15 @@ from robot_stack.ongoing import Ongoing
 class PolicyJob:
     """One decision every replanning period, or as fast as they come when one takes longer. Raises PolicyError on a bad bundle.
 
+    A period and a camera's rate know nothing of each other: where the next pictures are nearer in time than the last ones, it
+    waits for them, at most the period of the slowest camera.
     The parameter `instruction` may change at any time; each decision is noted with the one it was made on.
     """
 
     def __init__(self, node: ManagedNode, run: build.Run) -> None:
         self._names = run.robot.joint_names
         self._policy: Policy = build.policy(run)
+        node.get_logger().info(f"engine: {getattr(self._policy, 'engine', self._policy)}")
         self._node = node
         node.text("instruction", run.instruction, self._refuses)
         self._latency_s, self._refused = 0.0, 0
@@ -35,6 +39,7 @@ class PolicyJob:
         self._sayer = node.sayer
         self._frames = NewestFrames(node, self._policy.cameras)
         self._joints = NewestJoints(node, self._names)
+        self._picture_s = 1.0 / min((camera.rate_hz for camera in run.robot.cameras), default=math.inf)
         self._chunks = node.publisher(POLICY_CHUNK)
         self._choices = node.publisher(POLICY_CHOICE)
         self._loop = node.loop("decisions", nanoseconds(run.settings.policy_period_s), self._decide)
@@ -51,9 +56,9 @@ class PolicyJob:
         """Nothing to give back."""
 
     def _decide(self, _: int) -> None:
-        now_ns = time.monotonic_ns()
         cameras, instruction = self._policy.cameras, self._node.text("instruction")
-        seen, missing, why = observe(self._frames.all(), self._joints.recent(), cameras, now_ns, self._limits, instruction)
+        frames, now_ns = self._frames.fresh(self._picture_s), time.monotonic_ns()
+        seen, missing, why = observe(frames, self._joints.recent(), cameras, now_ns, self._limits, instruction)
         if seen is None:
             self._refused += 1
             self._sayer.say(str(missing), f"no decision: {why}")
