@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from policies.bc import STD_MIN, BcHead
+from policies.bc import BcHead
 from policies.bundle import load_bundle
 from policies.checkpoint import load_checkpoint
 from policies.chunk_policy import ChunkPolicy, ChunkShape
@@ -194,7 +194,7 @@ def test_the_noise_schedule_falls_from_one_to_zero():
 def test_the_draws_of_a_mixture_have_its_shares_means_and_spreads():
     torch.manual_seed(0)
     head = BcHead(40, replace(SMALL, name="bc", mixture=2)).eval()
-    spread = float(np.log(np.expm1(0.3 - STD_MIN)))
+    spread = float(np.log(np.expm1(0.3 - SMALL.std_min)))
     with torch.no_grad():
         head.leave.weight.zero_()
         head.leave.bias.copy_(
