@@ -36,9 +36,9 @@ class Watched(Episode):
         return super()._over()
 
 
-def evaluate(setup: Setup, bundle: Path, seed: int) -> tuple[bool, bool]:
+def evaluate(setup: Setup, bundle: Path, seed: int, candidates: int = 1) -> tuple[bool, bool]:
     """Success, and whether the tool came nearer to the right cube than to the wrong one, of one episode of the policy alone."""
-    episode = Watched(autonomous(setup, bundle, candidates=1, noise_seed=seed), SCENARIOS["nominal"], seed)
+    episode = Watched(autonomous(setup, bundle, candidates, noise_seed=seed), SCENARIOS["nominal"], seed)
     success = episode.run().success
     return success, success or episode.nearest["cube"] < episode.nearest["decoy"]
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robot_stack import foreign
 from robot_stack.config.commands import ExportCommand, TrainCommand
 from robot_stack.config.schema import QRankSettings, TacoSettings
 from robot_stack.data.episode import Episode
@@ -28,12 +29,16 @@ def train(command: TrainCommand) -> Path:
 
 
 def export(command: ExportCommand) -> Path:
-    """Turn a checkpoint into a bundle, with a selector trained on what it was trained on; returns the bundle folder."""
+    """Turn a checkpoint into a bundle, with a selector trained on what it was trained on; returns the bundle folder.
+
+    One that robomimic or LeRobot saved gets no selector."""
     import torch
 
     from policies.checkpoint import load_checkpoint
 
     checkpoint = Path(command.checkpoint)
+    if (load := foreign.loader(checkpoint)) is not None:
+        return foreign.export(load, command, load_episodes(Path(command.dataset), foreign.RATE_HZ, None))
     card = load_checkpoint(checkpoint)[1]
     torch.set_num_threads(max(1, card.train.threads))
     sizes = {size for _, size in card.cameras}

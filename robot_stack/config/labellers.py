@@ -84,7 +84,7 @@ class HardCasesSettings:
 
 @dataclass(frozen=True)
 class CriticLabelSettings:
-    """`checkpoint`: of the policy whose encoder says what a state is; `out`: where the critic goes ("": nowhere); `learn`: how."""
+    """`checkpoint`: of a policy, whose encoder says what a state is; `out`: where the critic goes ("": nowhere); `learn`: how."""
 
     checkpoint: str = "runs/train"
     out: str = ""

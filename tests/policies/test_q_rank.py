@@ -9,18 +9,20 @@ import torch
 
 from policies.bundle import MODEL, load_bundle
 from policies.checkpoint import load_checkpoint
+from policies.chunk_policy import cosine_modes
 from policies.export import Decision, export_bundle
 from policies.onnx_policy import OnnxPolicy
-from policies.q_rank import train_critic, train_q_rank
+from policies.q_rank import QRank, train_critic, train_q_rank
 from policies.recorded import observation_at
-from policies.transitions import transitions_of
+from policies.riql import Transitions, fit
+from policies.transitions import modes_of, transitions_of
 from robot_stack.config.commands import ExportCommand
 from robot_stack.config.load import load
 from robot_stack.config.schema import CriticSettings, QRankSettings
 from robot_stack.errors import ConfigError, PolicyError
 
 LEARN = CriticSettings(modes=4, critics=3, width=32, batch=64, steps=300, check_every=100, lr=3e-3, discount=0.95)
-RANK = QRankSettings(critic=LEARN)
+RANK = QRankSettings(critic=LEARN, steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +86,14 @@ def test_the_exported_graph_improves_and_ranks_as_pytorch_does(bundle, judged):
 
 def test_the_graph_takes_the_candidate_with_the_largest_q(bundle, checkpoint, judged, edited):
     policy, seen = OnnxPolicy(bundle), observation_at(judged[0], 5)
-    feed = policy._feed(seen) | {"noise": policy.noise}
+    feed = policy.feed(seen)
     session = onnxruntime.InferenceSession(str(bundle / MODEL), providers=["CPUExecutionProvider"])
     chunk, winner, q, candidates = session.run(["chunk", "winner", "counts", "candidates"], feed)
     assert int(winner) == int(np.argmax(q))
     np.testing.assert_array_equal(chunk, candidates[winner])
     decision = Decision(load_checkpoint(checkpoint)[0], edited).eval()
-    tensors = [torch.from_numpy(np.array(feed[k])) for k in ("joints", "plan", "given", "noise")]
-    pictures = [torch.from_numpy(np.array(feed[f"image_{name}"])) for name in policy.cameras]
     with torch.no_grad():
-        expected = decision(pictures, tensors[0], None, None, *tensors[1:])[2]
+        expected = decision({name: torch.from_numpy(np.array(value)) for name, value in feed.items()})[2]
     np.testing.assert_allclose(q, expected, atol=1e-4)
 
 
@@ -103,13 +103,19 @@ def test_q_is_never_taken_for_a_pseudo_count(bundle, judged):
     assert policy.decide(observation_at(judged[0], 3)).counts is None
 
 
-def test_it_prefers_what_earned_something(bundle, checkpoint, judged, tmp_path):
-    """At the start nothing but the picture tells where to go; where both are possible, up was rewarded."""
-    plain = OnnxPolicy(export_bundle(checkpoint, tmp_path / "plain", None, judged[:1]), candidates=16)
-    ranked = OnnxPolicy(bundle, candidates=16)
-    starts = [observation_at(e, 8) for e in judged]
-    up = [float(ranked.decide(o).chunk.q[-1, 0] - plain.decide(o).chunk.q[-1, 0]) for o in starts]
-    assert np.mean(up) > 0.0
+def test_of_two_ways_that_were_taken_the_one_that_earned_is_chosen_and_taken_further():
+    """In all states half of the chunks go up, half down, and up is rewarded."""
+    draw = torch.Generator().manual_seed(0)
+    s, way = torch.randn(400, 4, generator=draw), torch.randint(0, 2, (400,), generator=draw) * 2.0 - 1.0
+    basis, up = cosine_modes(8, 4), torch.linspace(0.0, 1.0, 8)[:, None] * torch.tensor([1.0, 0.0, 0.0])
+    chunk = way[:, None, None] * up + 0.1 * torch.randn(400, 8, 3, generator=draw)
+    data = Transitions(s, modes_of(basis, chunk), (way > 0).float(), torch.zeros(400), s)
+    critic = fit(data, None, LEARN).critic
+    chooser = QRank(critic, 8, RANK, float(critic.value(data.s, data.a).std()))
+    candidates = torch.stack([-up, -up, up, -up])
+    better, q = chooser.judged(torch.zeros(1, 2), torch.zeros(1, 2), candidates)
+    assert int(q.argmax()) == 2 and float(q[2] - q[0]) > 0.5
+    assert float((better - candidates)[0, -1, 0]) > 0.0
 
 
 def test_one_episode_is_too_few_to_learn_a_critic(checkpoint, judged):
