@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> list[Result]:
         for name, one in made.items():
             calls |= _calls(name, one)
         samples = _in_turns(calls, rounds)
-        engine = OnnxPolicy(made["vla"].bundle, engine="auto").engine
+        engine = OnnxPolicy(made["vla"].bundle, MANY, engine="auto").engine
     extra = {"engine": engine, "threads": 1, "rows": _rows(samples)} | _ratios(samples)
     return [_result(name, samples, extra if name == "vla" else {}) for name in POLICIES]
 

@@ -1,11 +1,10 @@
 """What runs a bundle's graph: one Protocol, and the choice of the best engine this computer has.
 
 `auto` takes the first of PREFERRED that opens: TensorRT where there is a GPU it supports, then ONNX Runtime on a GPU, OpenVINO
-on x86 processors, and ONNX Runtime on the processor, which is always there. Which it was and why not the others is one line of
-the log. An engine that was asked for by name is used or refused, never replaced.
+on x86 processors, and ONNX Runtime on the processor, which is always there. Which it was, and why not the others, is one line,
+which policy_node logs. An engine that was asked for by name is used or refused, never replaced.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -20,7 +19,7 @@ PREFERRED = ("tensorrt", "onnxruntime_gpu", "openvino", "onnxruntime")
 
 
 class Engine(Protocol):
-    """Runs one graph; `name` is what the log calls it, with version, device and precision."""
+    """Runs one graph; `name` is what the log calls it, with version and device."""
 
     name: str
 
@@ -32,25 +31,22 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(bundle: Bundle, wanted: str = "auto", candidates: int = 0, threads: int = 1) -> Engine:
-    """The engine `wanted` (auto, or one of PREFERRED) of `bundle`, ready for `candidates` (0: the bundle's).
+def open_engine(bundle: Bundle, wanted: str, candidates: int, threads: int = 1) -> tuple[Engine, str]:
+    """The engine `wanted` (auto, or one of PREFERRED) of `bundle`, ready for `candidates`; and what to log about the choice.
 
     Raises PolicyError naming what is missing where it cannot be used here.
     """
-    num = candidates or bundle.manifest.candidates
-    engine, why = _best(bundle, num, threads) if wanted == "auto" else (_open(wanted, bundle, num, threads), "asked for")
-    logging.getLogger("robot_stack.engine").info("engine: %s, N = %d (%s)", engine.name, num, why)
-    return engine
-
-
-def _best(bundle: Bundle, candidates: int, threads: int) -> tuple[Engine, str]:
     reasons = []
-    for kind in PREFERRED[:-1]:
+    for kind in PREFERRED[:-1] if wanted == "auto" else ():
         try:
-            return _open(kind, bundle, candidates, threads), "; ".join(reasons) or "the first choice"
+            engine = _open(kind, bundle, candidates, threads)
+            break
         except PolicyError as error:
             reasons.append(f"{kind}: {error}")
-    return _open(PREFERRED[-1], bundle, candidates, threads), "; ".join(reasons)
+    else:
+        engine = _open(PREFERRED[-1] if wanted == "auto" else wanted, bundle, candidates, threads)
+    why = "asked for" if wanted != "auto" else "; ".join(reasons) or "the first choice"
+    return engine, f"{engine.name}, {bundle.manifest.precision}, N = {candidates} ({why})"
 
 
 def _open(kind: str, bundle: Bundle, candidates: int, threads: int) -> Engine:

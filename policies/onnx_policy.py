@@ -21,7 +21,7 @@ from robot_stack.types import ActionChunk, Array, Candidates, Choice, Observatio
 
 
 class OnnxPolicy:
-    """A Policy. `joint_names` and `cameras` say what it wants to see; `manifest` everything else."""
+    """A Policy. `joint_names` and `cameras` say what it wants to see, `engine` what runs it, `manifest` everything else."""
 
     def __init__(
         self,
@@ -52,12 +52,8 @@ class OnnxPolicy:
         num = candidates or self.manifest.candidates
         shape = (num, self.manifest.rows, len(self.joint_names))
         self._noise = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-        self._engine = open_engine(self._bundle, engine, num, threads) if isinstance(engine, str) else engine
-
-    @property
-    def engine(self) -> str:
-        """What runs it, as the log says it."""
-        return self._engine.name
+        opened = open_engine(self._bundle, engine, num, threads) if isinstance(engine, str) else (engine, engine.name)
+        self._engine, self.engine = opened
 
     @property
     def noise(self) -> NDArray[np.float32]:

@@ -22,6 +22,7 @@ from robot_stack.names import check_names
 DISK_MIN_GIB = 5.0
 SHARED_MIN_MIB = 128
 MANY = 5
+DEV = Path("/dev")
 
 
 class State(Enum):
@@ -179,13 +180,13 @@ def shared_memory() -> Check:
 
 def cameras() -> Check:
     """Video devices of this computer, and whether this user may open them; the simulated robot needs none."""
-    devices = sorted(str(path) for path in Path("/dev").glob("video*"))
+    devices = sorted(str(path) for path in DEV.glob("video*"))
     return _openable("cameras", devices, "video", "no /dev/video* (the simulated robot needs none)")
 
 
 def arms() -> Check:
     """Serial ports and CAN buses that arms hang on, and whether this user may open them; the simulated robot needs none."""
-    ports = sorted(str(path) for kind in ("ttyACM*", "ttyUSB*") for path in Path("/dev").glob(kind))
+    ports = sorted(str(path) for kind in ("ttyACM*", "ttyUSB*") for path in DEV.glob(kind))
     buses = sorted(path.name for path in Path("/sys/class/net").glob("can*"))
     none = "no serial port of an arm, no CAN bus (the simulated robot needs none)"
     return _openable("arms", ports, "dialout", ", ".join(buses) or none, buses)

@@ -48,7 +48,7 @@ def cached(key: EngineKey, build: Callable[[], bytes], folder: Path | None = Non
     log = logging.getLogger("robot_stack.engine")
     if engine is not None:
         return engine
-    log.info("building an engine of %s for %s (%s); it is kept in %s", key.builder, key.gpu, why, path)
+    log.warning("building an engine of %s for %s (%s); it is kept in %s", key.builder, key.gpu, why, path)
     engine = build()
     write_engine(path, key, engine)
     return engine

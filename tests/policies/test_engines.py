@@ -1,6 +1,5 @@
 """Every engine says what the reference says, is refused in words where it can't be used, and the best one there is is chosen."""
 
-import logging
 import re
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ import pytest
 
 from policies.bundle import load_bundle
 from policies.checkpoint import load_checkpoint
-from policies.engine import open_engine
+from policies.engine import PREFERRED, open_engine
 from policies.engines.cuda import gpu
 from policies.engines.onnx_runtime import GPUS, OnnxRuntimeEngine
 from policies.engines.torch_graphs import TorchEngine
@@ -18,6 +17,7 @@ from policies.export import OUTPUTS, Decision
 from policies.onnx_policy import OnnxPolicy
 from policies.parity import measure_parity
 from policies.recorded import observation_at
+from robot_stack.config.running import ENGINES
 from robot_stack.errors import PolicyError
 
 
@@ -41,7 +41,7 @@ def example(decision):
 def opened(kind, bundle):
     if kind == "openvino":
         pytest.importorskip("openvino", reason="needs the extra `openvino`")
-    return open_engine(load_bundle(bundle), kind)
+    return open_engine(load_bundle(bundle), kind, 4)[0]
 
 
 @pytest.mark.parametrize("kind", ["onnxruntime", "openvino", pytest.param("tensorrt", marks=pytest.mark.gpu)])
@@ -76,12 +76,15 @@ def test_an_answer_is_not_overwritten_by_the_next_one(kind, bundle, episodes):
     np.testing.assert_array_equal(first, kept)
 
 
-def test_which_engine_was_chosen_and_why_is_one_line_of_the_log(bundle, caplog):
-    with caplog.at_level(logging.INFO, "robot_stack.engine"):
-        policy = OnnxPolicy(bundle, 6, engine="auto")
-    said = [line for line in caplog.messages if line.startswith("engine:")]
-    assert len(said) == 1 and said[0].startswith(f"engine: {policy.engine}, N = 6 (")
-    assert has_gpu() or re.search(r"\(tensorrt: .+; onnxruntime_gpu: .+\)", said[0])
+def test_which_engine_was_chosen_and_why_is_one_line(bundle):
+    said = OnnxPolicy(bundle, 6, engine="auto").engine
+    assert ", fp32, N = 6 (" in said and "\n" not in said
+    assert has_gpu() or re.search(r"\(tensorrt: .+; onnxruntime_gpu: no GPU provider.+\)", said)
+    assert OnnxPolicy(bundle, engine="onnxruntime").engine.endswith(" on CPU, fp32, N = 4 (asked for)")
+
+
+def test_the_settings_allow_the_engines_there_are():
+    assert ENGINES == ("auto", *PREFERRED)
 
 
 @pytest.mark.skipif(has_gpu(), reason="there is a GPU here")
@@ -110,7 +113,7 @@ def test_a_provider_that_silently_fell_back_to_the_processor_is_refused(bundle, 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [*GPUS, "CPUExecutionProvider"])
     monkeypatch.setattr(onnxruntime, "InferenceSession", FallenBack)
     with pytest.raises(PolicyError, match="asked for TensorrtExecutionProvider, the session uses CPUExecutionProvider"):
-        open_engine(load_bundle(bundle), "onnxruntime_gpu")
+        open_engine(load_bundle(bundle), "onnxruntime_gpu", 4)
 
 
 def test_a_graph_that_is_none_is_refused_by_every_engine(bundle, tmp_path):
@@ -120,4 +123,4 @@ def test_a_graph_that_is_none_is_refused_by_every_engine(bundle, tmp_path):
         if kind == "openvino":
             pytest.importorskip("openvino", reason="needs the extra `openvino`")
         with pytest.raises(PolicyError, match=r"model.onnx: .*can't"):
-            open_engine(broken, kind)
+            open_engine(broken, kind, 4)
