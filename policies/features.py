@@ -25,7 +25,7 @@ def features_of(checkpoint: Path, episodes: Sequence[Episode], samples: int = 32
     bank = torch.randn(samples, *frames.chunk.shape[1:], generator=torch.Generator().manual_seed(seed))
     kept = []
     with torch.inference_mode():
-        for i in tqdm(range(0, len(frames), stride), desc="features", unit="frame", mininterval=1.0):
+        for i in tqdm(range(0, len(frames), stride), desc="features", unit="frame"):
             delta, features = sample_at(policy, frames, i, bank)
             expert = frames.chunk[i] - frames.q[i]
             nearest = policy.to_modes(delta - expert, policy.mode_mean * 0.0).square().sum((1, 2)).argmin()

@@ -14,6 +14,7 @@ from robot_stack.command_table import COMMANDS
 from robot_stack.errors import ReplayMismatch, RobotStackError
 
 EXIT_ERROR, EXIT_MISMATCH, EXIT_INTERRUPTED = 2, 3, 130
+BAR_IN_A_FILE_S = "30"
 EXTRAS = {
     "rclpy": "source the setup file of a ROS 2, or `make setup` (extra `ros`)",
     "mujoco": "pip install 'robot_stack[sim]'",
@@ -25,10 +26,15 @@ EXTRAS = {
     "onnxruntime": "pip install 'robot_stack[cpu]' or 'robot_stack[gpu]'",
     "serial": "pip install 'robot_stack[servos]'",
     "ray": "pip install 'robot_stack[scale]'",
+    "robomimic": "pip install 'robot_stack[robomimic]'",
+    "lerobot": "pip install 'robot_stack[lerobot]', then `pip install --no-deps lerobot==0.4.4`",
     "mink": "pip install 'robot_stack[teleop]'",
     "cryptography": "pip install 'robot_stack[secure]'",
     "websockets": "pip install 'robot_stack[console]'",
-} | {name: "pip install 'robot_stack[train]'" for name in ("torch", "onnx", "onnxscript", "pyarrow", "av", "matplotlib", "scipy")}
+} | {
+    name: "pip install 'robot_stack[train]'"
+    for name in ("torch", "onnx", "onnxscript", "pyarrow", "av", "matplotlib", "scipy", "tensorboardX")
+}
 """Where a library that a command needs, and is not there, comes from."""
 
 
@@ -36,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 well, 1 a fault was found, 2 a clear error, 3 a difference or rejection, 4 a bundle held, 130 Ctrl-C."""
     asked = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
+    settle_bars()
     try:
         return _dispatch(asked)
     except BrokenPipeError:  # the reader of a pipe has seen enough
@@ -55,6 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"robot-stack {asked.command}: {error}", file=sys.stderr)
         return EXIT_MISMATCH if isinstance(error, ReplayMismatch) else EXIT_ERROR
+
+
+def settle_bars() -> None:
+    """What every bar of tqdm reads when it is first imported: in a file it speaks seldom, in torchrun's other processes never."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_MININTERVAL", BAR_IN_A_FILE_S)
+        os.environ.setdefault("TQDM_MAXINTERVAL", BAR_IN_A_FILE_S)
+    if os.environ.get("RANK", "0") != "0":
+        os.environ["TQDM_DISABLE"] = "1"
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from robot_stack import learn
 from robot_stack.config.commands import RecordCommand, RunCommand
 from robot_stack.config.load import load
 
@@ -51,6 +52,12 @@ def scheduled_as_before():
     before = os.sched_getscheduler(0)
     yield
     assert os.sched_getscheduler(0) == before, "this test has changed how the process is scheduled"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pictures_are_kept_elsewhere(tmp_path_factory: pytest.TempPathFactory):
+    """Not among those of whoever runs the tests."""
+    learn.PICTURES = tmp_path_factory.mktemp("pictures")
 
 
 @pytest.fixture(scope="session")

@@ -54,9 +54,12 @@ def episode_of(found: Recording, size: Size = (None, None), cache: Path | None =
     for name in (STATE, ACTION):
         if name not in found.columns:
             raise DataError(f"episode {found.name}: no feature {name}, found {sorted(found.columns)}")
-    names = _joint_names(found, STATE)
-    if names != _joint_names(found, ACTION):
-        raise DataError(f"episode {found.name}: {STATE} and {ACTION} name other joints, allowed the same in the same order")
+    names, told = _joint_names(found, STATE), _joint_names(found, ACTION)
+    if names != told:
+        raise DataError(
+            f"episode {found.name}: {STATE} and {ACTION} name other joints ({len(names)} and {len(told)}), "
+            "allowed the same in the same order: actions are where those joints should go"
+        )
     columns = {name: np.asarray(values, dtype=np.float64) for name, values in found.columns.items()}
     return Episode(
         name=found.name,
