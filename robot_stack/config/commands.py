@@ -79,7 +79,7 @@ class RecordCommand:
 
 @dataclass(frozen=True)
 class TrainCommand:
-    """Train a policy on `dataset` (a LeRobot dataset, or a folder of episode logs) into the checkpoint folder `out`."""
+    """Train a policy on `dataset` (LeRobot, a folder of episode logs, or a robomimic file) into the checkpoint folder `out`."""
 
     dataset: str = MISSING
     out: str = "runs/train"
