@@ -11,6 +11,10 @@ import numpy as np
 from robot_stack.errors import DataError
 from robot_stack.types import Array
 
+EXACT, TRAINED_ON = "actions_exact", "robot_stack"
+"""Beside `actions`, where those were scaled for robomimic: what they were. And the key of `env_args`, which robomimic copies into
+its checkpoints, that says how: low and high (A,), joint_names (A,), rate_hz."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Demonstration:
@@ -56,7 +60,7 @@ def read_demonstrations(path: Path) -> DemonstrationFile:
 
 
 def _demonstration(name: str, group: Any) -> Demonstration:
-    actions = np.asarray(group["actions"], dtype=float)
+    actions = np.asarray(group[EXACT if EXACT in group else "actions"], dtype=float)
     observations = {key: np.asarray(value) for key, value in group["obs"].items()}
     if any(len(value) != len(actions) for value in observations.values()):
         raise ValueError(f"{name}: observations and actions of different lengths")

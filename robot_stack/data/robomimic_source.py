@@ -3,6 +3,9 @@
 `obs/state` (or the only vector among the observations) is the measured state; pictures (n, H, W, 3) uint8 are cameras; groups
 that are not as long as the episode, like an initial simulator state, are kept as constants. What robomimic has no place for
 (names, rate, instruction, number types) lies in the attribute `robot_stack` of each demonstration.
+
+robomimic learns actions in [-1, 1] only: it squashes them by tanh. Others are scaled, each number by its own range in the whole
+file; as they were they lie beside, and are what is read back.
 """
 
 import json
@@ -14,14 +17,16 @@ from typing import Any
 import h5py
 import numpy as np
 
-from robot_stack.data.recording import ACTION, STATE, TIMESTAMP, Clip, Entry, Pictures, Recording
-from robot_stack.data.robomimic import hdf5_file
-from robot_stack.data.video import iterate_clip
+from robot_stack.data.recording import ACTION, STATE, TIMESTAMP, Entry, Pictures, Recording
+from robot_stack.data.robomimic import EXACT, TRAINED_ON, hdf5_file
+from robot_stack.data.video import iterate
 from robot_stack.errors import DataError
 
 OURS = "robot_stack"
 REWARD, DONE = "next.reward", "next.done"
 _PLACES = {ACTION: "actions", REWARD: "rewards", DONE: "dones"}
+MARGIN = 0.05
+"""Of the range of an action, left at both ends: tanh does not reach them."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class RobomimicSource:
                 group, ours = data[key], _ours(data[key])
                 rows = _length(group)
                 arrays = {name: np.asarray(value) for name, value in _datasets(group) if value.shape[:1] == (rows,)}
+                arrays |= {"actions": arrays.pop(EXACT)} if EXACT in arrays else {}
                 constants = {n: np.asarray(v).tolist() for n, v in _datasets(group) if v.shape[:1] != (rows,)}
             except (KeyError, OSError, ValueError) as error:
                 raise DataError(f"{self.file}: {key} cannot be read ({error}); copy the file again") from error
@@ -78,7 +84,8 @@ class RobomimicSource:
     def _about(self) -> dict[str, Any]:
         with _opened(self.file) as data:
             try:
-                return {"env_args": json.loads(data.attrs["env_args"])}
+                arguments = json.loads(data.attrs["env_args"])
+                return {"env_args": {name: value for name, value in arguments.items() if name != TRAINED_ON}}
             except (KeyError, ValueError) as error:
                 raise DataError(f"{self.file}: found {error!r} in data.env_args, allowed JSON, as robomimic has it") from error
 
@@ -105,7 +112,26 @@ def gather(pieces: Iterable[tuple[Path, str]], file: Path, about: Any) -> None:
             total += int(data[key].attrs["num_samples"])
             piece.unlink()
         data.attrs["total"] = total
-        data.attrs["env_args"] = json.dumps(about.get("env_args", {"env_name": "robot_stack", "type": 2, "env_kwargs": {}}))
+        arguments = about.get("env_args", {"env_name": "robot_stack", "type": 2, "env_kwargs": {}})
+        data.attrs["env_args"] = json.dumps({**arguments, TRAINED_ON: _scaled(data)})
+
+
+def _scaled(data: h5py.Group) -> dict[str, Any]:
+    """Scale the actions of all demonstrations to [-1, 1] where one lies outside; returns what undoes it, and whose they are."""
+    ours = _ours(data[next(iter(data))])
+    facts = {"joint_names": ours.get("names", {}).get(ACTION, []), "rate_hz": ours.get("rate_hz")}
+    ends = [(demo["actions"][:].min(0), demo["actions"][:].max(0)) for demo in data.values() if "actions" in demo]
+    if not ends:
+        return facts
+    low, high = np.min([a for a, _ in ends], axis=0).astype(float), np.max([b for _, b in ends], axis=0).astype(float)
+    if low.min() >= -1.0 and high.max() <= 1.0:
+        return facts
+    low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
+    for demo in data.values():
+        demo.move("actions", EXACT)
+        scaled = 2.0 * (demo[EXACT][:] - low) / np.where(high > low, high - low, 1.0) - (high > low)
+        demo.create_dataset("actions", data=scaled.astype(np.float32))
+    return facts | {"low": low.tolist(), "high": high.tolist()}
 
 
 def _write(found: Recording, group: h5py.Group) -> None:
@@ -117,8 +143,7 @@ def _write(found: Recording, group: h5py.Group) -> None:
         ours["places"][place] = name
         _observe(group, place, np.ascontiguousarray(values))
     for name, pictures in found.cameras.items():
-        source = iterate_clip(pictures) if isinstance(pictures, Clip) else iter(pictures)
-        _observe(group, f"obs/{name}", np.stack(list(source)))
+        _observe(group, f"obs/{name}", np.stack(list(iterate(pictures))))
     ours["constants"] = {name: value for name, value in found.constants.items() if not isinstance(value, list)}
     for name, value in found.constants.items():
         if isinstance(value, list):

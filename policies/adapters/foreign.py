@@ -1,0 +1,158 @@
+"""A network of another library as a bundle: one graph with our inputs and outputs, compared with the library itself.
+
+An adapter (`robomimic_policy`, `lerobot_policy`) gives the network, built and filled by the library's own code, as a module over
+raw pictures and joints, and `original`: what the library answers to a recorded observation. A bundle holds no state between
+decisions, so a policy that remembers begins anew at each of them; how each adapter does that is said there. There is no selector
+(it would need the library's training data) and no plan to go on from; `run.seams=averaged` joins the chunks.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from policies.bundle import MODEL, VERSION, Manifest, put_in_place, sha256_of, write_manifest
+from policies.engines.onnx_runtime import OnnxRuntimeEngine
+from policies.export import OPSET, refuse_foreign, write_graph
+from policies.recorded import data_hash, observation_at
+from robot_stack.data.episode import Episode
+from robot_stack.errors import PolicyError
+from robot_stack.types import Observation
+
+Floats = NDArray[np.float32]
+Cameras = tuple[tuple[str, tuple[int, int]], ...]
+TOLERANCE, OBSERVATIONS, COMPARED = 1e-3, 12, 3
+"""The largest difference (rad, m) of any row from the original; on so many observations; of so many candidates."""
+
+
+@dataclass(frozen=True, eq=False)
+class Foreign:
+    """`network(pictures, joints, speeds, noise)` -> candidates (N, T, J), features (N, F); pictures uint8 (H, W, 3) as `cameras`
+    has them, joints and speeds (J,), noise (N, T, J). `original(observation, noise)`: the candidates by the library itself.
+
+    `steps`: of denoising; `velocity`: speeds are used; `figures` are kept in the manifest. `tidy` is called once the graph is
+    written, for what torch.export leaves behind in the library.
+    """
+
+    name: str
+    network: nn.Module
+    original: Callable[[Observation, Floats], Floats]
+    cameras: Cameras
+    rows: int
+    rate_hz: float
+    steps: int = 0
+    velocity: bool = False
+    figures: Mapping[str, float] = field(default_factory=dict)
+    tidy: Callable[[], None] = lambda: None
+
+
+class ForeignDecision(nn.Module):
+    """The exported graph, as `policies.export.Decision`, without a plan. Candidate 0 wins: nobody counts."""
+
+    def __init__(self, found: Foreign, joints: int) -> None:
+        super().__init__()
+        self.network, self.cameras, self.rows = found.network, found.cameras, found.rows
+        self.velocity, self.joints = found.velocity, joints
+
+    def example(self, candidates: int = 3) -> dict[str, Tensor]:
+        """Every input by its name."""
+        feed = {f"image_{name}": torch.zeros(*size, 3, dtype=torch.uint8) for name, size in self.cameras}
+        feed |= {name: torch.zeros(self.joints) for name in ("joints", "speeds")[: 1 + self.velocity]}
+        return feed | {"noise": torch.randn(candidates, self.rows, self.joints)}
+
+    def forward(self, feed: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Chunk, winner, counts, features, candidates."""
+        pictures = [feed[f"image_{name}"] for name, _ in self.cameras]
+        speeds = feed["speeds"] if self.velocity else feed["joints"]
+        candidates, features = self.network(pictures, feed["joints"], speeds, feed["noise"])
+        counts = features[:, 0] * 0.0
+        winner = torch.argmax(counts[None], dim=1)
+        return torch.index_select(candidates, 0, winner)[0], winner[0], counts, features, candidates
+
+
+def export_foreign(found: Foreign, episodes: Sequence[Episode], out: Path, tolerance: float = TOLERANCE) -> Path:
+    """The bundle of `found` in the new or empty folder `out`, or in place of an old bundle.
+
+    Raises PolicyError, leaving `out` as it was, where the graph differs from the library by more than `tolerance` on `episodes`.
+    """
+    refuse_foreign(out)
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    decision = ForeignDecision(found, len(episodes[0].joint_names)).eval()
+    with torch.no_grad():
+        write_graph(cast(Any, decision), part / MODEL)
+        features = int(decision(decision.example())[3].shape[1])
+    found.tidy()
+    parity = compared(found, episodes, part / MODEL)
+    if not parity["max_abs_rad"] <= tolerance:
+        shutil.rmtree(part)
+        raise PolicyError(
+            f"parity: found {parity['max_abs_rad']:.2e} between the graph and {found.name} itself over "
+            f"{parity['observations']:.0f} observations, allowed {tolerance:.0e}; no bundle was written; was it trained on "
+            "this dataset?"
+        )
+    write_manifest(part, _manifest(found, episodes, features, parity, {MODEL: sha256_of(part / MODEL)}))
+    put_in_place(part, out)
+    return out
+
+
+def compared(found: Foreign, episodes: Sequence[Episode], model: Path) -> dict[str, float]:
+    """The graph at `model` against the library, on evenly spread observations of `episodes`. Raises PolicyError without one."""
+    spots = [(episode, i) for episode in episodes for i in range(len(episode))]
+    if not spots:
+        raise PolicyError("parity: found no recorded episode, allowed at least 1; parity is measured on real observations")
+    engine = OnnxRuntimeEngine(model)
+    noise = np.random.default_rng(0).standard_normal((COMPARED, found.rows, len(episodes[0].joint_names))).astype(np.float32)
+    worst, chosen = 0.0, np.linspace(0, len(spots) - 1, min(OBSERVATIONS, len(spots))).astype(int)
+    for k in chosen:
+        seen = observation_at(*spots[k])
+        feed: dict[str, NDArray[np.generic]] = {f"image_{name}": seen.frames[name].rgb for name, _ in found.cameras}
+        feed |= {"joints": seen.joints.q.astype(np.float32), "noise": noise}
+        if found.velocity:
+            feed["speeds"] = seen.joints.qd.astype(np.float32)
+        difference = engine.run(["candidates"], feed)[0] - found.original(seen, noise)
+        worst = float(np.maximum(worst, np.abs(difference).max()))  # keeps NaN
+    return {"max_abs_rad": worst, "observations": float(len(chosen))}
+
+
+def _manifest(
+    found: Foreign, episodes: Sequence[Episode], features: int, parity: dict[str, float], files: dict[str, str]
+) -> Manifest:
+    q = np.concatenate([episode.q for episode in episodes])
+    return Manifest(
+        version=VERSION,
+        name=found.name,
+        joint_names=episodes[0].joint_names,
+        unit="rad (m for a prismatic joint), as in the dataset",
+        cameras=found.cameras,
+        instruction=episodes[0].instruction,
+        rows=found.rows,
+        dt_ns=round(1e9 / found.rate_hz),
+        rate_hz=found.rate_hz,
+        candidates=1,
+        features=features,
+        denoising_steps=found.steps,
+        velocity=found.velocity,
+        selector="",
+        data_sha256=data_hash(episodes),
+        train_frames=len(q),
+        opset=OPSET,
+        statistics={"joint_mean": q.mean(0).tolist(), "joint_std": q.std(0).tolist()},
+        figures=dict(found.figures),
+        parity=parity,
+        files=files,
+    )
+
+
+def order(trained: Sequence[str], robot: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Where each trained joint is in the order of the robot, and the way back. Raises PolicyError on other joints."""
+    if sorted(trained) != sorted(robot):
+        raise PolicyError(f"joints: found {list(trained)} in the checkpoint, allowed those of the dataset, {list(robot)}")
+    return [list(robot).index(name) for name in trained], [list(trained).index(name) for name in robot]

@@ -1,0 +1,40 @@
+"""`robot-stack export` of a checkpoint that robomimic or LeRobot saved: its own library builds it, the bundle is as any other."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robot_stack.config.commands import ExportCommand
+from robot_stack.data.episode import Episode
+from robot_stack.errors import ConfigError
+
+if TYPE_CHECKING:
+    from policies.adapters.foreign import Foreign
+
+RATE_HZ = 30.0
+"""Of episodes out of logs; a dataset has its own."""
+
+Load = Callable[[Sequence[Episode]], "Foreign"]
+
+
+def loader(checkpoint: Path) -> Load | None:
+    """What loads the checkpoint of another library; None: it is one of ours, or none at all."""
+    from policies.adapters import lerobot_policy, robomimic_policy
+
+    for folder in (checkpoint, checkpoint / "pretrained_model"):
+        if lerobot_policy.is_checkpoint(folder):
+            return lambda episodes: lerobot_policy.load_lerobot(folder, episodes)
+    file = robomimic_policy.checkpoint_file(checkpoint)
+    return None if file is None else lambda episodes: robomimic_policy.load_robomimic(file, episodes)
+
+
+def export(load: Load, command: ExportCommand, episodes: Sequence[Episode]) -> Path:
+    """The bundle of what `load` gives in `command.out`, compared with its library on `episodes`.
+
+    Raises ConfigError on another precision than fp32, PolicyError where it does not fit the robot or differs from the library.
+    """
+    from policies.adapters.foreign import TOLERANCE, export_foreign
+
+    if command.precision != "fp32":
+        raise ConfigError(f"precision: found {command.precision!r}, allowed fp32 for a checkpoint of another library")
+    return export_foreign(load(episodes), episodes, Path(command.out), command.tolerance or TOLERANCE)
