@@ -22,6 +22,7 @@ from policies.encoder import ObservationEncoder
 from policies.flow import FlowHead
 from policies.flow_one_step import OneStepHead
 from policies.inpaint import Guide, as_is, gains, guided
+from policies.oppo import Wish
 from policies.streaming import StreamingHead
 from policies.transformer import TransformerDenoiser
 from policies.unet import UNetDenoiser
@@ -72,9 +73,10 @@ class ChunkPolicy(nn.Module):
         joints = shape.num_joints
         self.size = (settings.image_height, settings.image_width)
         inputs = joints * (2 if settings.velocity else 1)
-        self.encoder = _encoder(self.size, len(shape.cameras), inputs, settings)
+        self.encoder = _encoder(self.size, len(shape.cameras), inputs + settings.latent, settings)
         self.foresight = nn.Linear(self.encoder.num_seen, AHEAD * joints)
         self.head = _head(self.num_modes, joints, settings)
+        self.wish = Wish(joints, settings.latent) if settings.latent else None
         basis = cosine_modes(settings.rows, self.num_modes) if cosine else torch.eye(settings.rows)
         self.register_buffer("basis", basis, persistent=False)
         for name, value in (
@@ -99,8 +101,15 @@ class ChunkPolicy(nn.Module):
 
     def encode(self, pictures: list[Tensor], joints: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Condition (B, ...) of resized pictures (B, h, w, 3), joint_inputs (B, D) and, for `vla`, instruction bytes (B, L)."""
-        condition: Tensor = self.encoder(self.encoder.look(pictures), joints, tokens)
+        condition: Tensor = self.encoder(self.encoder.look(pictures), self.wishing(joints), tokens)
         return condition
+
+    def wishing(self, joints: Tensor, paths: Tensor | None = None) -> Tensor:
+        """joint_inputs (B, D) and, where there are any, wishes (B, d): those of `paths`, or the best (`oppo`)."""
+        if self.wish is None:
+            return joints
+        wishes = self.wish.best.expand(len(joints), -1) if paths is None else self.wish(paths)
+        return torch.cat([joints, wishes], dim=-1)
 
     def centre(self, joints: Tensor) -> Tensor:
         """Modes (B, K, J) expected from joint_inputs (B, D) alone, linearly; what the head samples is the rest."""

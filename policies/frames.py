@@ -17,6 +17,7 @@ from torch import Tensor
 from policies.chunk_policy import AHEAD, AHEAD_S, ChunkPolicy, ChunkShape
 from policies.encoder import Resize
 from policies.instruction import byte_tokens
+from policies.oppo import Paths, paths_of
 from policies.recorded import check_alike, chunks, column, velocities
 from robot_stack.config.schema import PolicySettings
 from robot_stack.data.episode import Episode
@@ -50,7 +51,7 @@ class Frames:
     """M samples: `pictures` uint8 (M, h, w, 3) of each camera, `q` and `qd` (M, J), `chunk` (M, T, J) absolute, rad.
 
     `ahead` (M, AHEAD, J): the action at the next multiples of AHEAD_S; `tokens` (M, L): bytes of the instruction. `odds` (M,):
-    how often each is drawn, in proportion (None: all alike).
+    how often each is drawn, in proportion (None: all alike). `paths`: the episodes as wishes, where preferences are learned from.
     """
 
     pictures: tuple[Pictures, ...]
@@ -60,6 +61,7 @@ class Frames:
     ahead: Tensor
     tokens: Tensor
     odds: Tensor | None = None
+    paths: Paths | None = None
 
     def __len__(self) -> int:
         return len(self.q)
@@ -73,7 +75,7 @@ def shape_of(episodes: Sequence[Episode], one_instruction: bool = True) -> Chunk
     return ChunkShape(len(episodes[0].joint_names), cameras)
 
 
-def frames_of(episodes: Sequence[Episode], settings: PolicySettings, weights: str = "") -> Frames:
+def frames_of(episodes: Sequence[Episode], settings: PolicySettings, weights: str = "", preferences: str = "") -> Frames:
     """All samples of `episodes` in order; their odds are the column `weights`. Raises PolicyError where that cannot be."""
     shape = shape_of(episodes, settings.tokens == 0)
     size = (settings.image_height, settings.image_width)
@@ -88,6 +90,7 @@ def frames_of(episodes: Sequence[Episode], settings: PolicySettings, weights: st
         _float(np.concatenate([chunks(e, AHEAD + 1, 1.0 / AHEAD_S)[:, 1:] for e in episodes])),
         torch.cat([_tokens(e, settings.tokens) for e in episodes]),
         torch.from_numpy(column(episodes, weights)) if weights else None,
+        paths_of(episodes, preferences) if preferences else None,
     )
 
 

@@ -62,29 +62,34 @@ def _kind(episode: Episode) -> tuple[object, ...]:
     return episode.joint_names, sizes, episode.rate_hz, episode.instruction
 
 
-def column(episodes: Sequence[Episode], name: str) -> Array:
-    """The weights (M,) of all samples. Raises PolicyError unless every episode has them, finite, none below 0, not all 0."""
+def labelled(episodes: Sequence[Episode], name: str, setting: str) -> list[Array]:
+    """The column `name` that `setting` asks for, (n,) of each episode. Raises PolicyError unless every one has it, finite."""
     for episode in episodes:
         if name not in episode.columns:
             raise PolicyError(
-                f"train.weights: episode {episode.name} has no column {name!r}, allowed {', '.join(sorted(episode.columns))}; "
+                f"{setting}: episode {episode.name} has no column {name!r}, allowed {', '.join(sorted(episode.columns))}; "
                 "next: robot-stack relabel writes some"
             )
-    found = np.concatenate([episode.columns[name].reshape(len(episode), -1)[:, 0] for episode in episodes])
-    if not (np.isfinite(found).all() and found.min() >= 0.0 and found.max() > 0.0):
-        raise PolicyError(
-            f"train.weights: found {name} from {found.min()} to {found.max()}, allowed 0 or more, finite, not all 0"
-        )
+        if not np.isfinite(episode.columns[name]).all():
+            raise PolicyError(f"{setting}: found nan or inf in {name} of episode {episode.name}, allowed finite numbers")
+    return [np.asarray(episode.columns[name], np.float64).reshape(len(episode), -1)[:, 0] for episode in episodes]
+
+
+def column(episodes: Sequence[Episode], name: str) -> Array:
+    """The weights (M,) of all samples. Raises PolicyError unless every episode has them, finite, none below 0, not all 0."""
+    found = np.concatenate(labelled(episodes, name, "train.weights"))
+    if not (found.min() >= 0.0 and found.max() > 0.0):
+        raise PolicyError(f"train.weights: found {name} from {found.min()} to {found.max()}, allowed 0 or more, not all 0")
     return found
 
 
-def data_hash(episodes: Sequence[Episode], weights: str = "") -> str:
-    """sha256 (hex) of what training reads: names, joints, actions, every image byte and, where named, the column `weights`."""
+def data_hash(episodes: Sequence[Episode], *columns: str) -> str:
+    """sha256 (hex) of what training reads: names, joints, actions, every image byte and, where named, the `columns`."""
     digest = hashlib.sha256()
     for episode in episodes:
         digest.update(repr((episode.name, _kind(episode))).encode())
         for array in (episode.q, episode.action, *(episode.images[name] for name in sorted(episode.images))):
             digest.update(np.ascontiguousarray(array).data)
-    if weights:
-        digest.update(column(episodes, weights).tobytes())
+    for name in filter(None, columns):
+        digest.update(np.concatenate(labelled(episodes, name, "train")).tobytes())
     return digest.hexdigest()

@@ -36,6 +36,11 @@ def train_policy(episodes: Sequence[Episode], settings: PolicySettings, train: T
     Raises PolicyError when the episodes differ in joints, cameras, rate or instruction, lack the column `train.weights`, when
     none is left to train on, when torchrun's processes cannot share the batch, or when the disk is full.
     """
+    if bool(settings.latent) != bool(train.preferences):
+        raise PolicyError(
+            f"policy.latent, train.preferences: found {settings.latent} and {train.preferences!r}, allowed both or neither: "
+            "a wish is learned from a column that says which episodes are preferred"
+        )
     shape = shape_of(episodes, settings.tokens == 0)
     kept, held_out = list(episodes[: len(episodes) - train.holdout]), episodes[len(episodes) - train.holdout :]
     if not kept:
@@ -44,9 +49,9 @@ def train_policy(episodes: Sequence[Episode], settings: PolicySettings, train: T
         train = replace(train, parts=train.parts or team.size)
         torch.set_num_threads(max(1, train.threads))
         torch.manual_seed(train.seed)
-        frames, policy = frames_of(kept, settings, train.weights), ChunkPolicy(shape, settings)
+        frames, policy = frames_of(kept, settings, train.weights, train.preferences), ChunkPolicy(shape, settings)
         weight = set_statistics(policy, frames)
-        digest = data_hash(kept, train.weights)
+        digest = data_hash(kept, train.weights, train.preferences)
         card = Card(settings, train, kept[0].joint_names, shape.cameras, kept[0].instruction, digest, len(frames))
         run = _Run(policy, weight, card, out, team)
         run.loop(frames, frames_of(held_out, settings) if held_out else None)
@@ -193,11 +198,13 @@ def loss_of(policy: ChunkPolicy, batch: Batch, weight: Tensor, train: TrainSetti
     modes = policy.to_modes(batch.chunk - q[:, None], policy.centre(joints))
     with device if device.type != "cpu" else nullcontext(), torch.autocast(device.type, torch.bfloat16, enabled=train.bfloat16):
         seen = policy.encoder.look(batch.pictures)
-        condition = policy.encoder(seen, joints, batch.tokens)
+        condition = policy.encoder(seen, policy.wishing(joints, batch.path), batch.tokens)
         loss = policy.loss(condition, modes.repeat(train.repeats, 1, 1), weight)
         if train.foresight > 0.0:
             ahead = (batch.ahead - policy.joint_mean) / policy.joint_std
             loss = loss + train.foresight * (policy.foreseen(seen) - ahead).square().mean()
+        if policy.wish is not None:
+            loss = loss + policy.wish.loss(batch.liked, batch.other, batch.margin)
     return loss
 
 

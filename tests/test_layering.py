@@ -22,7 +22,7 @@ TORCH_FILES = {
     "policies/augment.py", "policies/bc.py", "policies/checkpoint.py", "policies/chunk_policy.py", "policies/denoiser.py",
     "policies/diffusion.py", "policies/encoder.py", "policies/export.py", "policies/features.py", "policies/flow.py",
     "policies/engines/torch_graphs.py", "policies/precision.py",
-    "policies/flow_one_step.py", "policies/frames.py", "policies/inpaint.py", "policies/pose_regressor.py",
+    "policies/flow_one_step.py", "policies/frames.py", "policies/inpaint.py", "policies/oppo.py", "policies/pose_regressor.py",
     "policies/sensitivity.py", "policies/distributed.py", "policies/loader.py", "policies/train.py", "policies/transformer.py",
     "policies/unet.py", "policies/vla.py",
     "policies/critic.py", "policies/prdc.py", "policies/q_rank.py", "policies/riql.py", "policies/transitions.py",

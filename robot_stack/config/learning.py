@@ -29,6 +29,7 @@ class PolicySettings:
     vla: `width` and `depth` of the prefix, with hidden layers `spread` times as wide; an instruction has up to `tokens` bytes;
     `expert_width` is the action expert's. vla and vit: pictures are cut into squares of `patch` pixels.
     vla, vit, carp and transformer: `heads` of `head_size`.
+    `latent` > 0: a wish of so many numbers is an input too (OPPO), learned from `train.preferences`.
     """
 
     name: str = "flow"
@@ -58,6 +59,7 @@ class PolicySettings:
     encoder: str = "conv"
     tower: str = ""
     tower_frozen: bool = True
+    latent: int = 0
     patch: int = 12
     tokens: int = 0
     heads: int = 4
@@ -105,6 +107,7 @@ class TrainSettings:
     `foresight`: weight of an auxiliary loss, the pictures alone must foretell the joints. `bfloat16`: the networks of training
     in half precision (weights stay in full), a third faster on a CPU that has it. `weights`: the column of the dataset that says
     how often each sample is drawn, in proportion ("": all alike): in the mean the loss is weighted by it (`robot-stack relabel`).
+    `preferences`: the column whose mean says which of two episodes is preferred, for a policy with `policy.latent`.
     `save_every` steps the run is saved to go on from after a stop; every `log_every` TensorBoard's log has a line (0: no log).
     `prefetch`: a thread draws the next batch meanwhile. Under torchrun `batch` is that of all processes together; `parts`: in so
     many it is drawn (0: one a process), and 4 give the same run with 1, 2 and 4 processes, up to rounding. `sharded`: processes
@@ -130,6 +133,7 @@ class TrainSettings:
     foresight: float = 0.0
     save_every: int = 500
     weights: str = ""
+    preferences: str = ""
     log_every: int = 50
     prefetch: bool = True
     parts: int = 0
