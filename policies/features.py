@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from policies.checkpoint import load_checkpoint
 from policies.frames import frames_of
-from policies.train import sample_at
+from policies.held_out import sample_at
 from robot_stack.data.episode import Episode
 from robot_stack.types import Array
 

@@ -9,10 +9,11 @@ import torch
 from policies.checkpoint import load_checkpoint
 from policies.export import export_bundle
 from policies.frames import frames_of
+from policies.held_out import sample_at
 from policies.onnx_policy import OnnxPolicy
 from policies.oppo import MARGIN, paths_of
 from policies.recorded import chunks, observation_at
-from policies.train import sample_at, train_policy
+from policies.train import train_policy
 from robot_stack.data.episode import Episode
 from robot_stack.errors import PolicyError
 

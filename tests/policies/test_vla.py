@@ -8,9 +8,10 @@ import torch
 
 from policies.checkpoint import load_checkpoint
 from policies.frames import frames_of
+from policies.held_out import sample_at
 from policies.instruction import byte_tokens
 from policies.sensitivity import Sensitivity
-from policies.train import sample_at, train_policy
+from policies.train import train_policy
 from policies.transformer import TransformerDenoiser
 from policies.vla import Prefix
 from robot_stack.config.schema import PolicySettings
