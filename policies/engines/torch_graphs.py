@@ -47,13 +47,13 @@ class TorchEngine:
         return answers
 
     def _capture(self, inputs: dict[str, Tensor]) -> tuple[torch.cuda.CUDAGraph, dict[str, Tensor], tuple[Tensor, ...]]:
-        aside = torch.cuda.Stream()
+        aside, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # first calls allocate and choose kernels, which may not be captured
-            for _ in range(3):
-                self._decision(inputs)
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            answers: tuple[Tensor, ...] = self._decision(inputs)
+        with torch.device(self._device):  # what a policy makes itself, its times and steps, belongs there too
+            with torch.cuda.stream(aside):  # first calls allocate and choose kernels, which may not be captured
+                for _ in range(3):
+                    self._decision(inputs)
+            torch.cuda.current_stream().wait_stream(aside)
+            with torch.cuda.graph(graph):
+                answers: tuple[Tensor, ...] = self._decision(inputs)
         return graph, inputs, answers

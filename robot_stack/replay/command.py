@@ -118,7 +118,10 @@ def _replayed(bundle: str, path: Path) -> list[tuple[bool, str]]:
     verdicts = replay_verdicts(log, safety_of(log))
     found = [(verdicts.ok, _verdict_line(verdicts, log))]
     if bundle:
-        chunks = replay_chunks(log, _policy(log, bundle))
+        from policies.parity import TOLERANCES_RAD
+
+        policy = _policy(log, bundle)
+        chunks = replay_chunks(log, policy, TOLERANCES_RAD[policy.manifest.precision])
         worst = f"worst {chunks.worst:.1e} rad, allowed {chunks.tolerance:.0e}"
         found.append((chunks.ok, f"{chunks.log}: {len(chunks.chunks)} chunks decided again, {chunks.skipped} skipped, {worst}"))
     return found
