@@ -45,11 +45,17 @@ POLICIES: Mapping[str, Sequence[str]] = {
     "flow_one_step": ["policy=flow_one_step"],
     "diffusion, U-Net": ["policy=diffusion", "train.repeats=2"],
     "diffusion, transformer": ["policy=diffusion", "policy.denoiser=transformer", "policy.basis=cosine", "train.repeats=2"],
+    "streaming": ["policy=streaming", "train.repeats=2"],
+    "carp": ["policy=carp", "train.repeats=1"],
     "bc, 5 Gaussians": ["policy=bc"],
     "bc, one mean": ["policy=bc", "policy.mixture=0"],
+    "bc_rnn, 5 Gaussians": ["policy=bc_rnn", "train.repeats=1"],
     "vla": ["policy=vla", "train.batch=16", "train.repeats=4"],
 }
-PARTS = "augment bc chunk_policy denoiser diffusion encoder flow flow_one_step frames train transformer unet vla".split()
+PARTS = (
+    "action_tokens augment bc bc_rnn carp chunk_policy denoiser diffusion encoder flow flow_one_step frames mixture resnet "
+    "spatial_softmax streaming train transformer unet vision_tower vit vla"
+).split()
 CODE = [f"policies/{name}.py" for name in PARTS]
 
 

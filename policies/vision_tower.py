@@ -6,6 +6,7 @@ pictures and text only the part for pictures is kept. The features are the mean 
 The checkpoint of a policy holds the tower's weights too; the folder still says what to build, and has to stay where it is.
 """
 
+import contextlib
 import importlib
 import json
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from policies.adapters.operators import import_torchvision
 from robot_stack.errors import PolicyError
 from robot_stack.size_limits import check_weights, read_text
 
@@ -102,7 +104,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _library(name: str) -> ModuleType:
+    """timm needs torchvision, transformers only trips over one that does not import."""
     try:
+        with contextlib.suppress(ModuleNotFoundError):
+            import_torchvision()
         return importlib.import_module(name)
     except ImportError as error:
         raise PolicyError(f"{name}: can't be imported: {error}; next: pip install 'robot_stack[tower]'") from error

@@ -1,5 +1,6 @@
 """A vision model from a folder as the eye of a policy, with tiny models saved here."""
 
+import contextlib
 import json
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from policies.adapters.operators import import_torchvision
 from policies.bundle import load_bundle
 from policies.checkpoint import WEIGHTS, load_checkpoint
 from policies.encoder import ObservationEncoder
@@ -22,6 +24,8 @@ ASKED = "reads models of {0}: pip install 'robot_stack[tower]'"
 
 @pytest.fixture(params=["transformers", "timm"], scope="module")
 def folder(request, tmp_path_factory):
+    with contextlib.suppress(ModuleNotFoundError):
+        import_torchvision()
     library = pytest.importorskip(request.param, reason=ASKED.format(request.param), exc_type=ImportError)
     path = tmp_path_factory.mktemp(request.param)
     torch.manual_seed(0)
