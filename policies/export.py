@@ -115,7 +115,7 @@ def export_bundle(
         shutil.rmtree(part)
         raise
     files = {MODEL: sha256_of(part / MODEL)}
-    write_manifest(part, replace(_manifest(policy, card, _kind(selector), parity.figures, files), precision=precision))
+    write_manifest(part, replace(_manifest(policy, card, selector, parity.figures, files), precision=precision))
     put_in_place(part, out)
     return out
 
@@ -150,12 +150,9 @@ def write_graph(decision: Decision, path: Path) -> None:
         )
 
 
-def _kind(selector: nn.Module | None) -> str:
-    """What the manifest calls it."""
-    return "" if selector is None else "q_rank" if isinstance(selector, QRank) else "taco"
-
-
-def _manifest(policy: ChunkPolicy, card: Card, selector: str, parity: dict[str, float], files: dict[str, str]) -> Manifest:
+def _manifest(
+    policy: ChunkPolicy, card: Card, selector: nn.Module | None, parity: dict[str, float], files: dict[str, str]
+) -> Manifest:
     settings = card.settings
     statistics = {name: getattr(policy, name).tolist() for name in ("joint_mean", "joint_std", "speed_std")}
     return Manifest(
@@ -174,12 +171,12 @@ def _manifest(policy: ChunkPolicy, card: Card, selector: str, parity: dict[str, 
         velocity=settings.velocity,
         tokens=settings.tokens,
         continues=True,
-        selector=selector,
+        selector="" if selector is None else "q_rank" if isinstance(selector, QRank) else "taco",
         data_sha256=card.data_sha256,
         train_frames=card.num_frames,
         opset=OPSET,
         statistics=statistics,
-        figures=dict(card.figures),
+        figures={**card.figures, **(selector.figures if isinstance(selector, QRank) else {})},
         parity=parity,
         files=files,
     )

@@ -13,7 +13,7 @@ the best ten, which costs nothing with a critic of this size. What gains less th
 proportion, so that no rounding decides and all engines agree. With a plan to go on from, given rows are moved as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +36,14 @@ class QRank(nn.Module):
     """What the exported graph asks: chunks relative to the joints (N, T, J) to better ones and their Q (N,)."""
 
     basis: Tensor
+    figures: Mapping[str, float]
+    """How the critic learned, for the manifest."""
 
     def __init__(self, critic: Critic, rows: int, settings: QRankSettings, spread: float, edit: nn.Module | None = None) -> None:
         """`spread`: the standard deviation of Q over the data; `edit`: of standardised state and action (N, S + A) to (N, A)."""
         super().__init__()
         self.critic, self.steps, self.bound, self.beta, self.edit = critic, settings.steps, settings.bound, settings.edit, edit
-        self.margin = MARGIN * max(spread, 1e-6)
+        self.margin, self.figures = MARGIN * max(spread, 1e-6), {}
         self.register_buffer("basis", cosine_modes(rows, min(critic.settings.modes, rows)), persistent=False)
 
     def judged(self, condition: Tensor, joints: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,7 +82,9 @@ def train_q_rank(checkpoint: Path, episodes: Sequence[Episode], settings: QRankS
     learned, data = train_critic([transitions_of(policy, e, settings.critic) for e in episodes], settings.critic)
     edit = _train_edit(learned.critic, data, settings) if settings.edit > 0.0 else None
     spread = float(learned.critic.value(data.s, data.a).std())
-    return QRank(learned.critic, card.settings.rows, settings, spread, edit).eval().requires_grad_(False)
+    selector = QRank(learned.critic, card.settings.rows, settings, spread, edit).eval().requires_grad_(False)
+    selector.figures = learned.figures
+    return selector
 
 
 def train_critic(episodes: Sequence[Transitions], settings: CriticSettings) -> tuple[Learned, Transitions]:

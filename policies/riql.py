@@ -11,10 +11,12 @@ An episode ends where it ends: nothing is earned after its last step.
 """
 
 from dataclasses import dataclass, fields, replace
+from math import isfinite
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from policies.critic import Critic
 from policies.workflow import Check, Verdict, judge
@@ -47,6 +49,14 @@ class Learned:
     critic: Critic
     checks: tuple[Check, ...]
     verdict: Verdict
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What a manifest says of it."""
+        taken = self.checks[self.verdict.best]
+        flags = {"overfitting": float(self.verdict.overfitting), "underfitting": float(self.verdict.underfitting)}
+        numbers = {"step": taken.step, "q": taken.q, "td": taken.td, "explained": taken.explained, "held": taken.held} | flags
+        return {f"critic_{name}": number for name, number in numbers.items() if isfinite(number)}
 
 
 def fit(data: Transitions, held: Transitions | None, settings: CriticSettings) -> Learned:
@@ -81,7 +91,7 @@ def _loop(critic: Critic, data: Transitions, held: Transitions | None) -> tuple[
     optimiser = torch.optim.AdamW(critic.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     checks: list[Check] = []
     kept: list[dict[str, Tensor]] = []
-    for step in range(settings.steps + 1):
+    for step in tqdm(range(settings.steps + 1), desc="critic", unit="step", mininterval=1.0, leave=False, disable=None):
         if step % settings.check_every == 0 or step == settings.steps:
             checks.append(look(critic, data, held, step))
             kept.append({name: tensor.clone() for name, tensor in critic.state_dict().items()})
