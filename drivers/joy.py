@@ -1,41 +1,32 @@
 """sensor_msgs/Joy of any gamepad, pedal or foreign program on ROS 2. The device is ROS 2 itself, as in `ros_image`."""
 
 import math
-import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
-import rclpy
-from rclpy.context import Context
-from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Joy
 
+from drivers.ros_node import RosNode
 from robot_stack.clock import nanoseconds
 from robot_stack.errors import DriverError
 
 MOST = 64
 """More axes or buttons than any device has are no message of one."""
-_WAKE_S = 0.1
 
 
 class JoyInputs:
-    """The newest message of `topic` in ROS `domain` (None: ROS_DOMAIN_ID's). joy_node has to repeat it (`autorepeat_rate`, 20 Hz
+    """The newest message of `topic` in ROS `domain` (-1: ROS_DOMAIN_ID's). joy_node has to repeat it (`autorepeat_rate`, 20 Hz
     by itself) more often than every `silent_s`: a publisher that fell silent is a hand off the device."""
 
-    def __init__(self, topic: str, silent_s: float, domain: int | None = None) -> None:
+    def __init__(self, topic: str, silent_s: float, domain: int = -1) -> None:
         self._topic, self._silent_ns = topic, nanoseconds(silent_s)
         self._newest: tuple[int, Any] | None = None
-        self._closed = threading.Event()
-        self._context = Context()
-        rclpy.init(context=self._context, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node("joy_driver", context=self._context, enable_rosout=False)
+        self._ros = RosNode("joy_driver", domain)
         qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._node.create_subscription(Joy, topic, self._take, qos)
-        self._thread = threading.Thread(target=self._spin, name="joy", daemon=True)
-        self._thread.start()
+        self._ros.node.create_subscription(Joy, topic, self._take, qos)
+        self._ros.start()
 
     def read(self, now_ns: int) -> Mapping[str, float]:
         """axis0.., -1..1, and button0.., 0 or 1. Raises DriverError while nobody speaks, or says what is no number."""
@@ -52,19 +43,7 @@ class JoyInputs:
 
     def close(self) -> None:
         """Leave the domain; closing twice is allowed."""
-        if self._closed.is_set():
-            return
-        self._closed.set()
-        self._thread.join(timeout=2.0)
-        self._node.destroy_node()
-        rclpy.try_shutdown(context=self._context)
+        self._ros.close()
 
     def _take(self, message: Any) -> None:
         self._newest = (time.monotonic_ns(), message)
-
-    def _spin(self) -> None:
-        executor = EventsExecutor(context=self._context)
-        executor.add_node(self._node)
-        while not self._closed.is_set() and self._context.ok():
-            executor.spin_once(timeout_sec=_WAKE_S)
-        executor.remove_node(self._node)

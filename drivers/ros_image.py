@@ -1,27 +1,21 @@
 """A camera that already publishes on ROS 2: any topic of sensor_msgs/Image or CompressedImage.
 
-The device is ROS 2 itself, as in `ros2_control`: node and context are this driver's own, whatever process it runs in.
 A picture's time is its header's stamp on the monotonic clock (`camera_capture.taken_ns` says how); one that is stamped by neither
 clock of this computer has the time of its arrival, less `delay_s`.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from typing import Any
 
 import cv2
 import numpy as np
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import Executor
-from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from drivers.camera_capture import Picture, taken_ns
 from drivers.opencv_camera import decoded
+from drivers.ros_node import RosNode
 from robot_stack.camera_device import CameraDevice
 from robot_stack.clock import nanoseconds
 from robot_stack.errors import DriverError
@@ -41,7 +35,7 @@ ENCODINGS: dict[str, tuple[int, int | None]] = {
 """Bytes a pixel and the conversion to rgb of each `encoding` of sensor_msgs/image_encodings.hpp that is understood."""
 FIND_S, LIST_S = 5.0, 2.0
 """How long to wait for the publisher of a topic, and for all there are."""
-_WAKE_S, _POLL_S = 0.1, 0.02
+_POLL_S = 0.02
 
 
 class RosImageSource:
@@ -50,21 +44,18 @@ class RosImageSource:
     def __init__(self, device: CameraDevice) -> None:
         self._topic, self._delay_ns = device.at, nanoseconds(device.delay_s)
         self._arrived: tuple[int, int, Any] | None = None
-        self._context = _context(device.domain)
-        self._node = rclpy.create_node("camera_driver", context=self._context, enable_rosout=False)
-        self._executor: Executor = EventsExecutor(context=self._context)
-        self._executor.add_node(self._node)
+        self._ros = RosNode("camera_driver", device.domain)
         try:
             kind, reliability = self._published()
         except DriverError:
             self.close()
             raise
         newest = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=reliability)
-        self._node.create_subscription(kind, self._topic, self._take, newest)
+        self._ros.node.create_subscription(kind, self._topic, self._take, newest)
 
     def next(self) -> Picture | None:
         """The newest picture, or None after 0.1 s without. Raises DriverError for a message that is no picture."""
-        self._executor.spin_once(timeout_sec=_WAKE_S)
+        self._ros.hear()
         arrived, self._arrived = self._arrived, None
         if arrived is None:
             return None
@@ -75,9 +66,7 @@ class RosImageSource:
 
     def close(self) -> None:
         """Leave the domain."""
-        self._executor.remove_node(self._node)
-        self._node.destroy_node()
-        rclpy.try_shutdown(context=self._context)
+        self._ros.close()
 
     def _take(self, message: Any) -> None:
         self._arrived = (time.monotonic_ns(), time.time_ns(), message)
@@ -85,7 +74,7 @@ class RosImageSource:
     def _published(self) -> tuple[type, ReliabilityPolicy]:
         """Which messages are published, and how to hear them all: large ones get lost where they need not be resent."""
         until = time.monotonic() + FIND_S
-        while not (found := self._node.get_publishers_info_by_topic(self._topic)):
+        while not (found := self._ros.node.get_publishers_info_by_topic(self._topic)):
             if time.monotonic() > until:
                 raise DriverError(f"{self._topic}: nobody publishes it; start its node, in the domain of device.domain")
             time.sleep(_POLL_S)
@@ -114,27 +103,9 @@ def pixels(message: Any, topic: str) -> Pixels:
 
 def image_topics(domain: int = -1, wait_s: float = LIST_S) -> list[str]:
     """The topics in `domain` (-1: ROS_DOMAIN_ID's) that carry pictures and have a publisher."""
-    with _looking(domain) as node:
+    with closing(RosNode("camera_finder", domain)) as ros:
         until = time.monotonic() + wait_s
         while time.monotonic() < until:
             time.sleep(_POLL_S)
-        names = [name for name, kinds in node.get_topic_names_and_types() if set(kinds) & set(KINDS)]
-        return sorted(name for name in names if node.count_publishers(name))
-
-
-@contextmanager
-def _looking(domain: int) -> Iterator[Any]:
-    context = _context(domain)
-    node = rclpy.create_node("camera_finder", context=context, enable_rosout=False)
-    try:
-        yield node
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown(context=context)
-
-
-def _context(domain: int) -> Context:
-    context = Context()
-    number = None if domain < 0 else domain
-    rclpy.init(context=context, domain_id=number, signal_handler_options=SignalHandlerOptions.NO)
-    return context
+        names = [name for name, kinds in ros.node.get_topic_names_and_types() if set(kinds) & set(KINDS)]
+        return sorted(name for name in names if ros.node.count_publishers(name))
