@@ -1,62 +1,53 @@
 """An Arm behind ros2_control: commands to one of its controllers, states from `joint_state_broadcaster`.
 
-The vendor's package of this driver is ROS 2 itself: its node, thread and context are its own, whatever process it runs in.
 A joint_trajectory_controller gets one point a tick, positions alone: it refuses a trajectory that ends with a velocity.
 """
 
-import threading
 import time
 from array import array
 from typing import Any
 
 import numpy as np
-import rclpy
-from rclpy.context import Context
 from rclpy.duration import Duration
-from rclpy.experimental.events_executor import EventsExecutor
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState as JointStateMessage
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from drivers.refusal import check_command
+from drivers.ros_node import RosNode
 from robot_stack.errors import DriverError
 from robot_stack.robot import RobotSpec
 from robot_stack.types import Array, JointCommand, JointState, SafeCommand
 
-WAKE_S = 0.1
 _POLL_S = 0.01
 
 
 class Ros2ControlArm:
-    """The arm of `robot.controller` in ROS domain `domain` (None: ROS_DOMAIN_ID's).
+    """The arm of `robot.controller` in ROS domain `domain` (-1: ROS_DOMAIN_ID's).
 
     Raises DriverError unless states come and the controller listens within its `wait_s`.
     """
 
-    def __init__(self, robot: RobotSpec, domain: int | None = None) -> None:
+    def __init__(self, robot: RobotSpec, domain: int = -1) -> None:
         self.joint_names = robot.joint_names
         self._settings = robot.controller
         self._state: JointState | None = None
         self._stamp: tuple[int, int] | None = None
-        self._closed = threading.Event()
-        self._context = Context()
-        rclpy.init(context=self._context, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node(f"{robot.name}_driver", context=self._context, enable_rosout=False)
-        self._node.create_subscription(JointStateMessage, self._settings.states, self._take, 1)
+        self._ros = RosNode(f"{robot.name}_driver", domain)
+        self._ros.node.create_subscription(JointStateMessage, self._settings.states, self._take, 1)
         self._topic, kind = _command_topic(self._settings.name, self._settings.kind)
-        self._publisher = self._node.create_publisher(kind, self._topic, 1)
-        self._thread = threading.Thread(target=self._spin, name="ros2_control", daemon=True)
-        self._thread.start()
+        self._publisher = self._ros.node.create_publisher(kind, self._topic, 1)
+        self._ros.start()
         try:
             self._wait()
         except BaseException:
-            self._release()
+            self._ros.close()
             raise
 
     def read(self) -> JointState:
         """The newest state that was heard; its stamp is when. Raises DriverError once none came for `lost_s`."""
         state = self._state
-        if self._closed.is_set() or state is None:
+        if self._ros.closed or state is None:
             raise DriverError("ros2_control: closed; connect again")
         if (age_s := (time.monotonic_ns() - state.t_ns) / 1e9) > self._settings.lost_s:
             raise DriverError(
@@ -67,23 +58,18 @@ class Ros2ControlArm:
 
     def send(self, command: SafeCommand) -> None:
         """One command to the controller. Raises DriverError when non-finite, of the wrong length, or nobody is there."""
-        if command.q.shape != (len(self.joint_names),):
-            raise DriverError(f"ros2_control: found a command for {command.q.shape[0]} joints, allowed {self.joint_names}")
-        if not np.isfinite(command.q).all() or (command.qd is not None and not np.isfinite(command.qd).all()):
-            raise DriverError(f"ros2_control: found non-finite q={command.q} qd={command.qd}, allowed finite only")
+        check_command(command, self.joint_names, "ros2_control")
         self.read()
         self._publish(command)
 
     def close(self) -> None:
         """The controller holds the arm where it is. Closing twice is allowed."""
-        if self._closed.is_set():
-            return
         try:
             state = self.read()
             self._publish(JointCommand(state.t_ns, state.q))
         except DriverError:
             pass
-        self._release()
+        self._ros.close()
 
     def _publish(self, command: JointCommand) -> None:
         q = array("d", command.q.tobytes())
@@ -116,13 +102,6 @@ class Ros2ControlArm:
             return np.zeros_like(q)
         return np.asarray((q - self._state.q) / max(1e-3, (now_ns - self._state.t_ns) / 1e9))
 
-    def _spin(self) -> None:
-        executor = EventsExecutor(context=self._context)
-        executor.add_node(self._node)
-        while not self._closed.is_set() and self._context.ok():
-            executor.spin_once(timeout_sec=WAKE_S)
-        executor.remove_node(self._node)
-
     def _wait(self) -> None:
         until = time.monotonic() + self._settings.wait_s
         while self._state is None or not self._publisher.get_subscription_count():
@@ -134,12 +113,6 @@ class Ros2ControlArm:
                     "(`ros2 control list_controllers` shows them) on the same ROS_DOMAIN_ID"
                 )
             time.sleep(_POLL_S)
-
-    def _release(self) -> None:
-        self._closed.set()
-        self._thread.join(timeout=2.0)
-        self._node.destroy_node()
-        rclpy.try_shutdown(context=self._context)
 
 
 def _command_topic(name: str, kind: str) -> tuple[str, Any]:

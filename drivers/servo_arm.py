@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from drivers.calibration import Angles, Calibration
+from drivers.refusal import check_command
 from drivers.servo_bus import TURN, Reading, ServoWire, model_of
 from robot_stack.errors import DriverError
 from robot_stack.robot import Joint, RobotSpec
@@ -77,10 +78,7 @@ class ServoArm:
 
     def send(self, command: SafeCommand) -> None:
         """Goals for all servos; those that answer get them even when another is lost. Raises DriverError, never clamps."""
-        if command.q.shape != (len(self._joints),):
-            raise DriverError(f"arm: found a command for {command.q.shape[0]} joints, allowed {self.joint_names}")
-        if not np.isfinite(command.q).all() or (command.qd is not None and not np.isfinite(command.qd).all()):
-            raise DriverError(f"arm: found non-finite q={command.q} qd={command.qd}, allowed finite only")
+        check_command(command, self.joint_names, f"arm on {self._wire.port.path}")
         ticks = self._angles.ticks(command.q)
         if (outside := np.abs(ticks - self._angles.middle) >= TURN // 2).any():
             name = self.joint_names[int(outside.argmax())]

@@ -4,9 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numpy as np
-
 from drivers.faults import Fault
+from drivers.refusal import check_command
 from drivers.shared_block import SharedFile
 from drivers.shared_layout import (
     pack_command,
@@ -65,12 +64,18 @@ class _Link:
         found = self._joints.read()
         if found is not None:
             self._last = unpack_joints(found[1])
-        age_s = seconds(time.monotonic_ns() - self._last.t_ns) if self._last else float("inf")
+        age_s = self._age_s()
         if self._last is None or age_s > self._dead_s:
             raise DriverError(f"world {self.name}: silent for {age_s:.2f} s, allowed {self._dead_s} s; is its process stopped?")
         return self._last
 
-    check = joints
+    def check(self) -> None:
+        """Raises DriverError where `joints` would; one that was read lately is not read again."""
+        if not self.shared.alive() or self._age_s() > self._dead_s:
+            self.joints()
+
+    def _age_s(self) -> float:
+        return seconds(time.monotonic_ns() - self._last.t_ns) if self._last else float("inf")
 
 
 class SharedArm:
@@ -87,13 +92,7 @@ class SharedArm:
 
     def send(self, command: SafeCommand) -> None:
         """One command to the drives. Raises DriverError when non-finite, of the wrong length, or nobody is there."""
-        allowed = (len(self.joint_names),)
-        if command.q.shape != allowed:
-            raise DriverError(
-                f"arm {self._link.name}: found a command for {command.q.shape[0]} joints, allowed {self.joint_names}"
-            )
-        if not np.isfinite(command.q).all() or (command.qd is not None and not np.isfinite(command.qd).all()):
-            raise DriverError(f"arm {self._link.name}: found non-finite q={command.q} qd={command.qd}, allowed finite only")
+        check_command(command, self.joint_names, f"arm {self._link.name}")
         self._link.check()
         self._command.write(pack_command(command))
 

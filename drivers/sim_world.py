@@ -13,9 +13,10 @@ from drivers.clearance import sphere_clearance
 from drivers.dynamics import Change, DelayLine, ModelDynamics
 from drivers.faults import ArmFaults, CameraFaults, Fault
 from drivers.mjcf import TIMESTEP_NS, build_mjcf
+from drivers.refusal import check_command
 from robot_stack.clock import NS_PER_S, nanoseconds
 from robot_stack.config.schema import TaskSettings
-from robot_stack.errors import ConfigError, DriverError
+from robot_stack.errors import ConfigError
 from robot_stack.kinematics import Kinematics
 from robot_stack.robot import CameraSpec, RobotSpec
 from robot_stack.types import Array, CameraFrame, Image, JointCommand, JointState, lock
@@ -147,7 +148,7 @@ class SimWorld:
 
         As real drives trip on a following error, these do not follow a command 0.3 rad (or m) or more from where they are.
         """
-        check_command(command, self.spec)
+        check_command(command, self.spec.joint_names, f"arm {self.spec.name}")
         if self.bus_gone or np.abs(command.q - self._q()).max() >= _FOLLOWING_MAX:
             return
         self._ctrl[0::2] = command.q
@@ -260,19 +261,6 @@ class SimWorld:
         for eye in self._eyes.values():
             eye.close()
         self._eyes.clear()
-
-
-def check_command(command: JointCommand, spec: RobotSpec) -> None:
-    """Raises DriverError unless `command` is finite and has one value for each joint of `spec`."""
-    if command.q.shape != (len(spec.joints),):
-        raise DriverError(
-            f"arm {spec.name}: found a command for {command.q.shape[0]} joints, allowed {len(spec.joints)}: "
-            f"{list(spec.joint_names)}; order it as in the robot config"
-        )
-    if not np.isfinite(command.q).all() or (command.qd is not None and not np.isfinite(command.qd).all()):
-        raise DriverError(
-            f"arm {spec.name}: found a non-finite command q={command.q}, allowed finite only; send it through safety/"
-        )
 
 
 def _draw(rng: np.random.Generator, area: tuple[float, float, float, float]) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 from rtde_control import RTDEControlInterface
 from rtde_receive import RTDEReceiveInterface
 
+from drivers.refusal import check_command
 from robot_stack.errors import DriverError
 from robot_stack.robot import RobotSpec
 from robot_stack.types import JointState, SafeCommand
@@ -69,10 +70,7 @@ class UrArm:
 
     def send(self, command: SafeCommand) -> None:
         """One servoJ; it feeds the watchdog. Raises DriverError when non-finite, of the wrong length, or the arm is stopped."""
-        if command.q.shape != (JOINTS,):
-            raise DriverError(f"ur: found a command for {command.q.shape[0]} joints, allowed {self.joint_names}")
-        if not np.isfinite(command.q).all() or (command.qd is not None and not np.isfinite(command.qd).all()):
-            raise DriverError(f"ur: found non-finite q={command.q} qd={command.qd}, allowed finite only")
+        check_command(command, self.joint_names, f"ur {self._link.host}")
         self.read()
         if not self._control.servoJ(command.q.tolist(), 0.0, 0.0, self._dt, self._link.lookahead_s, self._link.gain):
             raise DriverError(f"ur {self._link.host}: refused a servoJ; its program has ended, restart arm_node")
