@@ -164,11 +164,11 @@ class Monitor:
     def _look(self, last: Seen | None, frame: CameraFrame) -> Seen:
         if last is not None and frame.t_ns == last.t_ns:
             return last
-        bands = np.array_split(frame.rgb, self._settings.bands)
-        digests = tuple(blake2b(band.tobytes(), digest_size=16).digest() for band in bands)
+        rgb = np.ascontiguousarray(frame.rgb)
+        digests = tuple(blake2b(band, digest_size=16).digest() for band in np.array_split(rgb, self._settings.bands))
         before = [] if last is None else zip(digests, last.digests, last.repeats, strict=True)
         repeats = tuple(count + 1 if new == old else 1 for new, old, count in before) or (1,) * len(digests)
-        grey = cv2.cvtColor(np.ascontiguousarray(frame.rgb), cv2.COLOR_RGB2GRAY)
+        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         bright = cv2.countNonZero(cv2.inRange(grey, self._settings.bright_level, 255.0)) / grey.size
         return Seen(frame.t_ns, digests, repeats, float(cv2.mean(grey)[0]), float(bright))
 
