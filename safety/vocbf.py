@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
 from robot_stack.config.schema import VocbfSettings
@@ -48,6 +48,10 @@ class BarrierReport:
     error: float
     states: int
     trajectories: int
+
+
+_NETS = "nets."
+"""What the names of the networks' own numbers begin with in a file of all of a FittedBarrier."""
 
 
 class _Nets(nn.Module):
@@ -98,6 +102,24 @@ class FittedBarrier:
         out.parent.mkdir(parents=True, exist_ok=True)
         save_file({k: np.ascontiguousarray(a) for k, a in self.arrays.items()}, str(out), metadata={"delta": repr(level)})
         return out
+
+    def save(self, path: Path) -> Path:
+        """All of it, critics included: one safetensors file for `load`, which no filter reads."""
+        nets = {f"{_NETS}{name}": value.numpy() for name, value in self._nets.state_dict().items()}
+        rest = {"action_scale": self._action_scale, "h_max": np.array(self._h_max)}
+        save_file({name: np.ascontiguousarray(a) for name, a in (self.arrays | nets | rest).items()}, str(path))
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> "FittedBarrier":
+        """What `save` wrote."""
+        arrays = load_file(str(path))
+        state = {n.removeprefix(_NETS): torch.from_numpy(arrays.pop(n)) for n in list(arrays) if n.startswith(_NETS)}
+        scale, h_max = arrays.pop("action_scale"), arrays.pop("h_max").item()
+        with torch.device("meta"):
+            nets = _Nets(arrays["mean"].size, scale.size, arrays["b0"].size)
+        nets.load_state_dict(state, assign=True)
+        return cls(arrays, nets, scale, h_max)
 
 
 def fit_barrier(data: Transitions, settings: VocbfSettings, seed: int = 0) -> FittedBarrier:

@@ -1,29 +1,32 @@
 """Everything the boat's table needs learned, each kept under `runs/boat` by the hash of what it was made from."""
 
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from benchmarks.boat.bc import ClonedPolicy, safe_trajectories, train_bc
 from benchmarks.boat.ccbf import CcbfSettings, train_ccbf
 from benchmarks.boat.dataset import H_MAX, decisions, free_rows
 from benchmarks.boat.fisor import FisorPolicy, FisorSettings, train_fisor
-from benchmarks.boat.network import FitSettings, TanhBarrier
+from benchmarks.boat.network import FitSettings, NumpyNetwork, TanhBarrier, save
 from drivers.boat import Boat, BoatLog, collect
 from robot_stack.config.schema import VocbfSettings
 from robot_stack.demo.cache import stage
+from robot_stack.types import Array
 from safety.avoid_value import GridBarrier, avoid_value, directions
 from safety.dynamics_model import DynamicsModel, DynamicsSettings, train_dynamics
 from safety.reachability import StateGrid
 from safety.vocbf import FittedBarrier, fit_barrier
 
+T = TypeVar("T")
 CODE = ("drivers/boat.py", "safety/hindsight.py", "benchmarks/boat/dataset.py", "benchmarks/boat/network.py")
+RESULT = "result.safetensors"
 FOUND = VocbfSettings(
     width=128, expectile=0.97, discount=0.99, lr=2e-3, batch=512, steps=6000, warm_share=0.15, near=0.35, h_max=H_MAX
 )
@@ -68,9 +71,12 @@ class Lessons:
         def step(states: Any, u: Any) -> Any:
             return np.clip(states + study.grid_step * (boat.fields(states)[0] + u), boat.low, boat.high)
 
-        make = lambda: avoid_value(grid, boat.margin(grid.nodes), step, directions(study.grid_controls))  # noqa: E731
+        def write(file: Path) -> None:
+            save_file({"V": avoid_value(grid, boat.margin(grid.nodes), step, directions(study.grid_controls))}, str(file))
+
         inputs = (study.grid_spacing, study.grid_step, study.grid_controls)
-        return GridBarrier(grid, self._kept("exact", inputs, ("safety/avoid_value.py", "safety/reachability.py"), make))
+        code = ("safety/avoid_value.py", "safety/reachability.py")
+        return self._kept("exact", inputs, code, write, lambda file: GridBarrier(grid, load_file(str(file))["V"]))
 
     @cached_property
     def model(self) -> DynamicsModel:
@@ -78,8 +84,11 @@ class Lessons:
         log, boat = self.log, self.boat
         free = free_rows(log, boat.low, boat.high)
         rows = (log.states[free], log.actions[free], log.next_states[free])
-        make = lambda: train_dynamics(*rows, boat.dt, self.study.dynamics, self.study.seed)  # noqa: E731
-        return self._kept("dynamics", self.study.dynamics, ("safety/dynamics_model.py",), make)
+
+        def write(file: Path) -> None:
+            train_dynamics(*rows, boat.dt, self.study.dynamics, self.study.seed).save(file)
+
+        return self._kept("dynamics", self.study.dynamics, ("safety/dynamics_model.py",), write, DynamicsModel.load)
 
     @cached_property
     def critics(self) -> FittedBarrier:
@@ -98,48 +107,65 @@ class Lessons:
 
     def fit_vocbf(self, settings: VocbfSettings, hold: int, seed: int) -> FittedBarrier:
         """V-OCBF on rows `hold` steps apart."""
-        make = lambda: fit_barrier(decisions(self.log, hold)[0], settings, seed)  # noqa: E731
-        return self._kept("vocbf", (settings, hold, seed), ("safety/vocbf.py", "safety/barrier.py"), make)
+
+        def write(file: Path) -> None:
+            fit_barrier(decisions(self.log, hold)[0], settings, seed).save(file)
+
+        code = ("safety/vocbf.py", "safety/barrier.py")
+        return self._kept("vocbf", (settings, hold, seed), code, write, FittedBarrier.load)
 
     @cached_property
     def bc(self) -> ClonedPolicy:
         """The mean of all crews."""
         data, _ = decisions(self.log, self.study.hold)
-        make = lambda: train_bc(data.states, data.actions, self.study.cloning, self.study.seed)  # noqa: E731
-        return self._kept("bc", self.study.cloning, ("benchmarks/boat/bc.py",), make)
+        return self._cloned("bc", data.states, data.actions)
 
     @cached_property
     def bc_safe(self) -> ClonedPolicy:
         """The mean of the trajectories without an accident."""
         data, _ = decisions(self.log, self.study.hold)
         safe = np.isin(data.motion, np.unique(self.log.trajectory[safe_trajectories(self.log)]))
-        make = lambda: train_bc(data.states[safe], data.actions[safe], self.study.cloning, self.study.seed)  # noqa: E731
-        return self._kept("bc_safe", self.study.cloning, ("benchmarks/boat/bc.py",), make)
+        return self._cloned("bc_safe", data.states[safe], data.actions[safe])
+
+    def _cloned(self, name: str, states: Array, actions: Array) -> ClonedPolicy:
+        def write(file: Path) -> None:
+            save(file, train_bc(states, actions, self.study.cloning, self.study.seed).net.layers)
+
+        code = ("benchmarks/boat/bc.py",)
+        return self._kept(name, self.study.cloning, code, write, lambda file: ClonedPolicy(NumpyNetwork.load(file)))
 
     @cached_property
     def fisor(self) -> FisorPolicy:
         """Cloned where the critics of V-OCBF allow."""
         data, reward = decisions(self.log, self.study.hold)
-        make = lambda: train_fisor(data, reward, self.critics, self.study.fisor, self.study.seed)  # noqa: E731
-        inputs = (self.study.fisor, self.study.vocbf)
-        return self._kept("fisor", inputs, ("benchmarks/boat/fisor.py", "safety/vocbf.py"), make)
+        settings = self.study.fisor
+
+        def write(file: Path) -> None:
+            save(file, train_fisor(data, reward, self.critics, settings, self.study.seed).net.layers)
+
+        def read(file: Path) -> FisorPolicy:
+            return FisorPolicy(NumpyNetwork.load(file), self.critics, settings.parts, settings.candidates)
+
+        return self._kept("fisor", (settings, self.study.vocbf), ("benchmarks/boat/fisor.py", "safety/vocbf.py"), write, read)
 
     @cached_property
     def ccbf(self) -> TanhBarrier:
         """The barrier by inequalities."""
-        make = lambda: train_ccbf(self.log, self.model, self.boat.dt, self.study.ccbf, self.study.seed)  # noqa: E731
-        return self._kept(
-            "ccbf", (self.study.ccbf, self.study.dynamics), ("benchmarks/boat/ccbf.py", "safety/dynamics_model.py"), make
-        )
 
-    def _kept(self, name: str, inputs: object, code: tuple[str, ...], make: Callable[[], Any]) -> Any:
+        def write(file: Path) -> None:
+            found = train_ccbf(self.log, self.model, self.boat.dt, self.study.ccbf, self.study.seed)
+            save(file, found.layers, mean=found.mean, std=1.0 / found.scale)
+
+        inputs, code = (self.study.ccbf, self.study.dynamics), ("benchmarks/boat/ccbf.py", "safety/dynamics_model.py")
+        return self._kept("ccbf", inputs, code, write, lambda file: TanhBarrier.of(load_file(str(file))))
+
+    def _kept(
+        self, name: str, inputs: object, code: tuple[str, ...], write: Callable[[Path], None], read: Callable[[Path], T]
+    ) -> T:
+        """What `read` finds in the file that `write` makes where there is none from the same `inputs` and `code`."""
         begin = time.process_time()
         study = (self.study.transitions, self.study.hold, self.study.seed)
         self._root.mkdir(parents=True, exist_ok=True)
-
-        def write(folder: Path) -> None:
-            (folder / "result.pickle").write_bytes(pickle.dumps(make()))
-
-        made = stage(self._root, name, [study, vars(self.boat), inputs], (*CODE, *code), write)
+        made = stage(self._root, name, [study, vars(self.boat), inputs], (*CODE, *code), lambda folder: write(folder / RESULT))
         print(f"== {name}: {f'{time.process_time() - begin:.0f} s of processor' if made.fresh else 'kept'}", flush=True)
-        return pickle.loads((made.folder / "result.pickle").read_bytes())
+        return read(made.folder / RESULT)

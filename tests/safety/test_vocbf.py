@@ -13,7 +13,7 @@ from robot_stack.errors import DataError
 from robot_stack.types import Array
 from safety.barrier import Barrier
 from safety.hindsight import Transitions, join, place_obstacles, wander
-from safety.vocbf import barrier_values, fails_soon, fit_barrier, train_vocbf
+from safety.vocbf import FittedBarrier, barrier_values, fails_soon, fit_barrier, train_vocbf
 
 FAST = VocbfSettings(width=64, steps=800, batch=256, h_max=1.0, near=0.3, discount=0.95, holdout=0.4)
 
@@ -73,6 +73,9 @@ def test_a_fitted_barrier_can_be_run_written_and_asked_about_actions(tmp_path: P
     assert (np.diff(values) < 0).all() and (gradients[:, 0] < 0).all()
     upstream, downstream = (fitted.critic(states[:2], np.full((2, 1), u)) for u in (-0.05, 0.05))
     assert (upstream > downstream).all()
+    kept = FittedBarrier.load(fitted.save(tmp_path / "all.safetensors"))
+    np.testing.assert_array_equal(kept.critic(states[:2], np.full((2, 1), 0.05)), downstream)
+    np.testing.assert_array_equal(kept.barrier().values_and_gradients(states)[0], values)
 
 
 def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
