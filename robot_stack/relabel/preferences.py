@@ -99,7 +99,7 @@ def gather(facts: Mapping[str, dict[str, Any]], settings: PreferenceSettings, ca
     interview = _Interview(phi, clips, settings, catalogue)
     rater = make_rater(settings)
     try:
-        for _ in tqdm(range(settings.pairs - len(interview.value)), desc="pairs", unit="pair", leave=False, disable=None):
+        for _ in tqdm(range(settings.pairs - len(interview.value)), desc="pairs", unit="pair", leave=False):
             interview.ask(rater)
     finally:
         rater.close()

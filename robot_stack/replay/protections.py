@@ -16,7 +16,7 @@ from robot_stack.replay.lockstep import Episode, Outcome
 from robot_stack.replay.resim.perturb import UNPERTURBED, Perturbation, perturbed
 
 NEVER_S = 3600.0
-BAR: dict[str, Any] = {"desc": "re-simulated", "unit": "episode", "disable": None}
+BAR: dict[str, Any] = {"desc": "re-simulated", "unit": "episode"}
 
 
 @dataclass(frozen=True, slots=True)

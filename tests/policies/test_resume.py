@@ -10,6 +10,8 @@ from robot_stack.errors import PolicyError
 from tests.policies.training_process import CARD_WRITTEN, PATIENCE_S, PROCESSES, SAVED, TRAIN, WEIGHTS_WRITTEN, run, train_here
 
 KILLED = -9
+MOMENTS = ("step 7", "half 2", f"renamed {WEIGHTS_WRITTEN}")
+MORE_MOMENTS = ("step 2", "half 1", "written 2", "renamed 2", f"half {WEIGHTS_WRITTEN}", f"written {CARD_WRITTEN}")
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +30,7 @@ def loadable(out: Path) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    "death",
-    ["step 2", "step 7", "half 1", "half 2", "written 2", "renamed 2", f"half {WEIGHTS_WRITTEN}", f"renamed {WEIGHTS_WRITTEN}"]
-    + [f"written {CARD_WRITTEN}"],
-)
+@pytest.mark.parametrize("death", [*MOMENTS, *(pytest.param(moment, marks=pytest.mark.slow) for moment in MORE_MOMENTS)])
 def test_a_run_killed_at_a_bad_moment_goes_on_to_the_same_bits(tmp_path: Path, whole: bytes, death: str) -> None:
     assert run(tmp_path, death=death) == KILLED
     assert not loadable(tmp_path), "half a result"
@@ -41,6 +39,7 @@ def test_a_run_killed_at_a_bad_moment_goes_on_to_the_same_bits(tmp_path: Path, w
     assert sorted(path.name for path in tmp_path.iterdir()) == ["events", WEIGHTS, CARD]
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_goes_on_each_time(tmp_path: Path, whole: bytes) -> None:
     for death in ("step 5", "half 1", "step 9", f"renamed {SAVED - 2}"):
         assert run(tmp_path, death=death) == KILLED
