@@ -91,7 +91,7 @@ def _loop(critic: Critic, data: Transitions, held: Transitions | None) -> tuple[
     optimiser = torch.optim.AdamW(critic.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     checks: list[Check] = []
     kept: list[dict[str, Tensor]] = []
-    for step in tqdm(range(settings.steps + 1), desc="critic", unit="step", mininterval=1.0, leave=False, disable=None):
+    for step in tqdm(range(settings.steps + 1), desc="critic", unit="step", leave=False):
         if step % settings.check_every == 0 or step == settings.steps:
             checks.append(look(critic, data, held, step))
             kept.append({name: tensor.clone() for name, tensor in critic.state_dict().items()})
