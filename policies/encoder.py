@@ -118,7 +118,7 @@ class ObservationEncoder(nn.Module):
         super().__init__()
         eyes = [_eye(size, settings) for _ in range(1 if settings.encoder == "tower" else num_cameras)]
         self.cameras = nn.ModuleList(eyes)
-        self.num_seen = num_cameras * eyes[0].num_features
+        self.num_seen = num_cameras * eyes[0].num_features if eyes else 0
         self.fuse = nn.Sequential(
             nn.Linear(self.num_seen + num_joint_inputs, settings.width),
             nn.SiLU(),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from policies.chunk_policy import ChunkPolicy, ChunkShape
 from policies.streaming import TOP, StreamingHead, level_table
 from policies.transformer import TransformerDenoiser
 from policies.unet import UNetDenoiser
@@ -67,6 +68,24 @@ def test_given_rows_are_the_plans_exactly_and_beyond_the_clip_too():
     head, plan = head_that_knows(torch.zeros(ROWS * JOINTS)), torch.full((1, ROWS * JOINTS), 7.0)
     found, _ = head.sample(torch.zeros(1, 4), torch.randn(3, ROWS * JOINTS), plan, head.levels[3])
     assert (found[:, : 3 * JOINTS] == 7.0).all() and (found[:, 3 * JOINTS :].abs() <= 1.0).all()
+
+
+def test_a_policy_goes_on_from_its_plan_and_begins_anew_without_one():
+    torch.manual_seed(0)
+    policy = ChunkPolicy(ChunkShape(JOINTS, (("scene", (24, 32)),)), replace(STREAM, steps=2)).eval()
+    condition, centre, noise, plan = (
+        torch.randn(1, 32),
+        torch.zeros(1, ROWS, JOINTS),
+        torch.randn(3, ROWS, JOINTS),
+        torch.randn(2, ROWS, JOINTS),
+    )
+    table = policy.gains()
+    new, _ = policy.sample(condition, centre, noise)
+    for given, same in ((0, True), (2, False)):
+        chunks, _ = policy.sample(condition, centre, noise, plan[0], table[given])
+        other, _ = policy.sample(condition, centre, noise, plan[1], table[given])
+        assert torch.equal(chunks, new) == torch.equal(chunks, other) == same
+        torch.testing.assert_close(chunks[:, :given], plan[0, :given].expand(3, -1, -1), atol=1e-6, rtol=0)
 
 
 def test_the_plan_is_noisier_the_later_and_what_is_lost_in_noise_does_not_count():
