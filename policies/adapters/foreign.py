@@ -117,7 +117,7 @@ def compared(found: Foreign, episodes: Sequence[Episode], model: Path) -> dict[s
         feed |= {"joints": seen.joints.q.astype(np.float32), "noise": noise}
         if found.velocity:
             feed["speeds"] = seen.joints.qd.astype(np.float32)
-        difference = engine.run(["candidates"], feed)[0] - found.original(seen, noise)
+        difference = np.asarray(engine.run(["candidates"], feed)[0], np.float64) - found.original(seen, noise)
         worst = float(np.maximum(worst, np.abs(difference).max()))  # keeps NaN
     return {"max_abs_rad": worst, "observations": float(len(chosen))}
 

@@ -8,9 +8,6 @@ from typing import Any
 
 import torch
 
-_SCHEMAS = ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",)
-_SCHEMAS += (_SCHEMAS[0].replace("nms", "qnms"),)
-
 _declared: list[Any] = []
 """The declarations last as long as this does."""
 
@@ -22,8 +19,8 @@ def import_torchvision() -> ModuleType:
     except RuntimeError:
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for schema in _SCHEMAS:
-        library.define(schema)
-    _declared.append(library)
+    make: Any = torch.library.Library
+    _declared.append(make("torchvision", "FRAGMENT"))
+    for name in ("nms", "qnms"):
+        _declared[0].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return importlib.import_module("torchvision")

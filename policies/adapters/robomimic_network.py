@@ -63,7 +63,8 @@ class Unrolled(nn.Module):
         }
         place = 0.5 + 0.5 * torch.erf(noise[:, 0].mean(1, keepdim=True) * (noise.shape[2] / 2.0) ** 0.5)
         q = first = joints[self.to_trained].expand(count, -1)
-        state, rows, features = None, [], q
+        rows: list[Tensor] = []
+        state, features = None, q
         for t in range(self.rows):
             known = first if self.open_loop else q
             features = torch.cat([self._joints(k, known) if kind == "joints" else seen[k] for k, kind in self._ordered()], dim=-1)
@@ -127,12 +128,12 @@ class Unrolled(nn.Module):
     @torch.no_grad()
     def stepped(self, seen: Sequence[Observation], noise: Floats) -> Floats:
         """(T, J): row t by robomimic on `seen[t]`; past the last of them, on that with the joints where the row before led."""
-        state, rows = None, []
+        state, rows = None, list[Tensor]()
         drawn_by = torch.from_numpy(noise)[None]
         place = 0.5 + 0.5 * torch.erf(drawn_by[:, 0].mean(1, keepdim=True) * (noise.shape[1] / 2.0) ** 0.5)
         for t in range(self.rows):
             one = seen[0 if self.open_loop else min(t, len(seen) - 1)]
-            q = torch.from_numpy(one.joints.q).float()[self.to_trained][None]
+            q = torch.tensor(one.joints.q, dtype=torch.float32)[self.to_trained][None]
             if rows and t >= len(seen) and not self.open_loop:
                 q = rows[-1]
             distribution, state = self._answer({key: self._raw(key, one, q) for key in self.inputs}, state)
@@ -178,7 +179,8 @@ def drawn(mean: Tensor, std: Tensor, share: Tensor, place: Tensor, noise: Tensor
 def open_loop_error(network: Unrolled, episode: Episode, starts: int = 8) -> float:
     """The median distance (rad) between a chunk and what robomimic does when it sees each of its steps, in `episode`."""
     noise = np.zeros((network.rows, len(episode.joint_names)), np.float32)
-    last, found = max(len(episode) - network.rows, 1), []
+    last = max(len(episode) - network.rows, 1)
+    found = []
     for start in np.linspace(0, last - 1, min(starts, last)).astype(int):
         seen = [observation_at(episode, i) for i in range(start, min(start + network.rows, len(episode)))]
         found.append(np.abs(network.stepped(seen, noise) - network.stepped(seen[:1], noise)))

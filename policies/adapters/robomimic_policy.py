@@ -18,12 +18,10 @@ needs more is refused.
 """
 
 import pickle
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from policies.adapters.foreign import Foreign
@@ -43,8 +41,7 @@ def checkpoint_file(path: Path) -> Path | None:
 def read_checkpoint(file: Path) -> dict[str, Any]:
     """The dictionary robomimic saved. Raises PolicyError when it holds anything but tensors and plain values, or is none."""
     try:
-        with torch.serialization.safe_globals([OrderedDict, *_numpy_scalars()]):
-            found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         found["config"], found["shape_metadata"], found["model"], found["algo_name"]
     except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError) as error:
         raise PolicyError(
@@ -52,12 +49,6 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
             "and lists only: nothing is unpickled that could run"
         ) from error
     return found
-
-
-def _numpy_scalars() -> list[Any]:
-    """What statistics of observations may be stored as."""
-    return [np.ndarray, np.dtype, np._core.multiarray._reconstruct, np._core.multiarray.scalar, np.dtypes.Float32DType,
-            np.dtypes.Float64DType]  # fmt: skip
 
 
 def load_robomimic(file: Path, episodes: Sequence[Episode]) -> Foreign:
