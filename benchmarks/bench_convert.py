@@ -36,7 +36,7 @@ Write = Callable[[Sequence[Recording], Path], None]
 def main(arguments: Sequence[str]) -> list[Result]:
     """`arguments`: a dataset, optional."""
     episodes = list(recorded(Path(arguments[0]))) if arguments else [made_up(seed) for seed in range(EPISODES)]
-    source = arguments[0] if arguments else "made up"
+    source = Path(arguments[0]).resolve().name if arguments else "made up"
     return [measured(f"convert{'' if codec == 'av1' else '_' + codec}", codec, episodes, source) for codec in SETTINGS]
 
 

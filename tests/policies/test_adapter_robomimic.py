@@ -57,7 +57,7 @@ def episodes(files):
     return read_lerobot(files / "v3")
 
 
-def trained(file, out, pictures=False, steps=2, **settings):
+def trained(file, out, pictures=False, steps=2, statistics=None, **settings):
     """What robomimic's own training does, for a few steps: bc, recurrent and with a mixture unless told otherwise."""
     import_torchvision()
     from robomimic.algo import algo_factory
@@ -88,10 +88,11 @@ def trained(file, out, pictures=False, steps=2, **settings):
     environment = file_utils.get_env_metadata_from_dataset(str(file))
     model = algo_factory("bc", config, shapes["all_shapes"], shapes["ac_dim"], torch.device("cpu"))
     data, _ = train_utils.load_data_for_training(config, obs_keys=shapes["all_obs_keys"])
-    statistics = data.get_obs_normalization_stats() if config.train.hdf5_normalize_obs else None
     loader = torch.utils.data.DataLoader(data, batch_size=4, shuffle=True)
     if steps:
-        train_utils.run_epoch(model, loader, epoch=0, num_steps=steps, obs_normalization_stats=statistics)
+        train_utils.run_epoch(model, loader, epoch=0, num_steps=steps)
+    with config.values_unlocked():
+        config.train.hdf5_normalize_obs = statistics is not None
     train_utils.save_model(model, config, environment, shapes, str(out), obs_normalization_stats=statistics)
     return out
 
@@ -172,15 +173,25 @@ def test_the_first_row_is_what_robomimic_draws_after_a_reset(recurrent, episodes
         assert np.abs(ours - drawn).max(1).min() < 5e-3, "one of the components that ours are drawn from"
 
 
-PLAIN = {"algo__rnn__enabled": False}
+PLAIN = {"algo__rnn__enabled": False, "algo__actor_layer_dims": (16, 16)}
 
 
-@pytest.mark.parametrize("settings", [PLAIN, {**PLAIN, "algo__gmm__enabled": False}, {"algo__rnn__rnn_type": "GRU"}])
-def test_other_kinds_of_behaviour_cloning_on_joints_alone(files, episodes, tmp_path, settings):
-    settings = settings | {"algo__actor_layer_dims": (16, 16), "train__hdf5_normalize_obs": True}
-    found = load_robomimic(trained(files / "demos.hdf5", tmp_path / "model.pth", **settings), episodes)
+def test_plain_behaviour_cloning_acts_as_robomimic_does_on_observations_that_were_normalised(files, episodes, tmp_path):
+    statistics = {"state": {"mean": np.full((1, 3), 0.4, np.float32), "std": np.full((1, 3), 1.7, np.float32)}}
+    file = trained(files / "demos.hdf5", tmp_path / "bc.pth", statistics=statistics, algo__gmm__enabled=False, **PLAIN)
+    found, theirs = load_robomimic(file, episodes), rollout(file)
     bundle = OnnxPolicy(export_foreign(found, episodes, tmp_path / "bundle"))
-    assert bundle.cameras == () and bundle.manifest.parity["max_abs_rad"] < 1e-5
+    assert (bundle.cameras, bundle.manifest.name) == ((), "robomimic_bc") and bundle.manifest.parity["max_abs_rad"] < 1e-5
+    theirs.start_episode()
+    row = scaled(theirs({"state": episodes[3].q[6].astype(np.float32)}), found)
+    np.testing.assert_allclose(bundle.decide(observation_at(episodes[3], 6)).chunk.q[0], row, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [PLAIN, {"algo__rnn__rnn_type": "GRU"}])
+def test_mixtures_without_memory_and_other_memories_run_too(files, episodes, tmp_path, settings):
+    found = load_robomimic(trained(files / "demos.hdf5", tmp_path / "model.pth", steps=1, **settings), episodes)
+    bundle = OnnxPolicy(export_foreign(found, episodes, tmp_path / "bundle"))
+    assert bundle.manifest.parity["max_abs_rad"] < 1e-5
 
 
 def test_what_the_robot_does_not_have_is_refused(recurrent, files, episodes, make, tmp_path):
