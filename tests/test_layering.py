@@ -26,6 +26,8 @@ TORCH_FILES = {
     "policies/sensitivity.py", "policies/distributed.py", "policies/held_out.py", "policies/loader.py", "policies/train.py",
     "policies/transformer.py",
     "policies/unet.py", "policies/vla.py",
+    "policies/action_tokens.py", "policies/bc_rnn.py", "policies/carp.py", "policies/mixture.py", "policies/resnet.py",
+    "policies/spatial_softmax.py", "policies/streaming.py", "policies/vision_tower.py", "policies/vit.py",
     "policies/critic.py", "policies/prdc.py", "policies/q_rank.py", "policies/riql.py", "policies/transitions.py",
     "safety/dynamics_model.py", "safety/neural_tube.py", "safety/taco.py", "safety/vocbf.py", "safety/monitor_training.py",
     "robot_stack/learn.py", "robot_stack/relabel/inverse_dynamics.py",
