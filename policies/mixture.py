@@ -29,8 +29,8 @@ def mixture_of(described: Tensor, number: int, std_min: float) -> Mixture:
     """The mixture a network's output (B, width_of(M, D)) stands for: std by softplus, never below `std_min`."""
     size = (described.shape[-1] // number - 1) // 2
     share, mean, std = torch.split(described.float(), [number, number * size, number * size], dim=-1)
-    std = F.softplus(std.unflatten(-1, (number, size))) + std_min
-    return Mixture(mean.unflatten(-1, (number, size)), std, torch.log_softmax(share, dim=-1))
+    mean, std = mean.reshape(-1, number, size), F.softplus(std.reshape(-1, number, size)) + std_min
+    return Mixture(mean, std, torch.log_softmax(share, dim=-1))
 
 
 def draw(mixture: Mixture, noise: Tensor, scale: float) -> Tensor:
