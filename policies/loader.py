@@ -48,8 +48,9 @@ class Batch:
 
     def roll_on(self) -> None:
         """Let torch's own generators go on after this batch's draws."""
-        torch.manual_seed(self.seed)
         torch.set_rng_state(self.dice)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed(self.seed)
 
 
 def draw(frames: Frames, size: int, train: TrainSettings, dice: torch.Generator, seed: int = 0) -> Batch:

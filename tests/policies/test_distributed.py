@@ -94,6 +94,15 @@ def test_alone_a_team_is_this_process_and_leaves_everything_as_it_is() -> None:
         replace(TRAIN, device="tpu")
 
 
+@pytest.mark.gpu
+def test_a_gpu_trains_what_the_processor_trains(tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA GPU")
+    for device in ("cpu", "auto"):
+        assert run(tmp_path / device, {"device": device, "steps": 1}) == 0
+    assert farthest(tmp_path / "cpu", tmp_path / "auto") < 1e-3
+
+
 @pytest.mark.slow
 def test_torchrun_trains_on_a_robomimic_file_from_the_command_line(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py", reason="robomimic's files need h5py (extra `adroit`)")
@@ -103,7 +112,7 @@ def test_torchrun_trains_on_a_robomimic_file_from_the_command_line(tmp_path: Pat
             file[f"data/demo_{k}/actions"] = episode.action
             file[f"data/demo_{k}/obs/state"] = episode.q
             file[f"data/demo_{k}/obs/scene_image"] = episode.images["scene"]
-    asked = ["dataset=demos.hdf5", "out=made", "policy=sim", "train.steps=4", "train.batch=4", "train.holdout=1"]
+    asked = ["dataset=demos.hdf5", "out=made", "policy=flow_sim", "train.steps=4", "train.batch=4", "train.holdout=1"]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "robot_stack", "train", *asked]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
