@@ -13,7 +13,7 @@ from robot_stack import build
 from robot_stack.config.commands import RecordCommand, RunCommand
 from robot_stack.config.schema import RunSettings
 from robot_stack.config.teleop import KINDS
-from robot_stack.discovery import environment
+from robot_stack.discovery import environment, require_buffer
 from robot_stack.errors import ConfigError
 from robot_stack.graph import GraphDescription, Process, Respawn, describe
 from robot_stack.secure.use import in_enclaves, require_security, secured_environment
@@ -35,13 +35,14 @@ class Bringup:
 def prepare(command: RunCommand | RecordCommand, domain: int, directory: Path | None = None) -> Bringup:
     """Write the run file and the DDS profile of `command` to `directory` (None: a new one in run.log_dir).
 
-    Raises ConfigError on a bad setting, and when discovery would leave this computer unasked; PolicyError on a bundle that nobody
-    trusted has signed.
+    Raises ConfigError on a bad setting, when discovery would leave this computer unasked or its sockets cannot hold a picture;
+    PolicyError on a bundle that nobody trusted has signed.
     """
     directory = (directory or _new_directory(Path(command.run.log_dir))).resolve()
     directory.mkdir(parents=True, exist_ok=True)
     added = environment(os.environ, directory, domain, command.run.network)
     run = resolve(command, directory)
+    require_buffer(max((3 * camera.width * camera.height for camera in run.robot.cameras), default=0))
     run = replace(run, settings=replace(run.settings, domain=domain))
     build.require_signature(run)
     added |= _secured(run.settings, added)

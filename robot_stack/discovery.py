@@ -5,6 +5,7 @@ socket, so that a node started by hand in a bare shell refuses instead of sendin
 """
 
 import ipaddress
+import math
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -16,12 +17,14 @@ NETWORK = "ROBOT_STACK_NETWORK"
 RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """Jazzy reads the first, Kilted the second."""
+RECEIVE_BUFFER = Path("/proc/sys/net/core/rmem_max")
+MORE_BUFFER = "sudo sysctl -w net.core.rmem_max=4194304 (and a line in /etc/sysctl.d to keep it)"
 OPENERS = ("ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER")
 """Variables that name peers elsewhere."""
 
 
 def loopback_profile() -> str:
-    """The Fast DDS profile that ships: loopback sockets only, 8 MiB of shared memory."""
+    """The Fast DDS profile that ships: loopback sockets only."""
     return resources.files("robot_stack.config").joinpath("dds/loopback.xml").read_text()
 
 
@@ -38,6 +41,16 @@ def environment(ambient: Mapping[str, str], directory: Path, domain: int, networ
     profile.write_text(_profile(address))
     reach = "SYSTEM_DEFAULT" if address == LOOPBACK else "SUBNET"
     return {NETWORK: address, RANGE: reach, "ROS_DOMAIN_ID": str(domain)} | dict.fromkeys(PROFILES, str(profile))
+
+
+def require_buffer(picture_bytes: int, file: Path = RECEIVE_BUFFER) -> None:
+    """Raises ConfigError where sockets of this computer cannot hold two pictures of `picture_bytes`: half would be lost."""
+    found = int(file.read_text()) if file.is_file() else math.inf
+    if found < 2 * picture_bytes:
+        raise ConfigError(
+            f"{'.'.join(file.parts[-3:])}: found {found}, allowed {2 * picture_bytes} or more for pictures of {picture_bytes} "
+            f"bytes; next: {MORE_BUFFER}"
+        )
 
 
 def require_known_network(ambient: Mapping[str, str]) -> None:

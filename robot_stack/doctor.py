@@ -15,12 +15,11 @@ from enum import Enum
 from pathlib import Path
 
 from robot_stack.config.commands import DoctorCommand
-from robot_stack.discovery import require_known_network
+from robot_stack.discovery import MORE_BUFFER, require_buffer, require_known_network
 from robot_stack.errors import PolicyError, RobotStackError
 from robot_stack.names import check_names
 
 DISK_MIN_GIB = 5.0
-SHARED_MIN_MIB = 128
 MANY = 5
 DEV = Path("/dev")
 
@@ -46,7 +45,7 @@ class Check:
 def examine(command: DoctorCommand) -> list[Check]:
     """Every check, in the order of the table. A check that breaks is a FAIL, not an exception."""
     engines = (gpu, tensorrt, onnx_engine, openvino)
-    system = (ros, discovery, shared_memory, cameras, arms, teleop, disk, realtime)
+    system = (ros, discovery, receive_buffer, cameras, arms, teleop, disk, realtime)
     looks: list[Callable[[], Check]] = [python, packages, own_names, *engines, *system]
     return [*(_guarded(look.__name__, look) for look in looks), _guarded("robot", lambda: robot(command.robot))]
 
@@ -170,12 +169,13 @@ def discovery() -> Check:
     return Check("discovery", State.OK, f"ROS_AUTOMATIC_DISCOVERY_RANGE {reach}")
 
 
-def shared_memory() -> Check:
-    """Room for the images between processes: 8 MiB a process."""
-    free = shutil.disk_usage("/dev/shm").free // 2**20
-    if free < SHARED_MIN_MIB:
-        return Check("shared memory", State.FAIL, f"{free} MiB free in /dev/shm", "docker: --shm-size=256m")
-    return Check("shared memory", State.OK, f"{free} MiB free in /dev/shm")
+def receive_buffer() -> Check:
+    """Room for pictures on their way between processes: two of 640x480."""
+    try:
+        require_buffer(3 * 640 * 480)
+    except RobotStackError as error:
+        return Check("receive buffer", State.WARN, str(error).partition("; next")[0], MORE_BUFFER)
+    return Check("receive buffer", State.OK, "holds two pictures of 640x480")
 
 
 def cameras() -> Check:

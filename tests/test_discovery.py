@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from robot_stack.discovery import environment, loopback_profile, require_known_network
+from robot_stack.discovery import environment, loopback_profile, require_buffer, require_known_network
 from robot_stack.errors import ConfigError
 
 
@@ -18,11 +18,21 @@ def test_the_default_environment_keeps_every_socket_on_loopback(tmp_path: Path) 
     require_known_network(added)
 
 
-def test_the_profile_that_ships_has_eight_mebibytes_of_shared_memory_and_no_builtin_transports() -> None:
+def test_the_profile_that_ships_shares_no_memory_and_has_no_builtin_transports() -> None:
     root = ElementTree.fromstring(loopback_profile())
-    texts = {e.tag.rpartition("}")[2]: (e.text or "").strip() for e in root.iter()}
-    assert texts["segment_size"] == str(8 * 1024 * 1024)
-    assert texts["useBuiltinTransports"] == "false"
+    texts = [(e.tag.rpartition("}")[2], (e.text or "").strip()) for e in root.iter()]
+    assert [text for tag, text in texts if tag == "type"] == ["UDPv4"]
+    assert ("useBuiltinTransports", "false") in texts
+
+
+def test_sockets_that_cannot_hold_two_pictures_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "net" / "core" / "rmem_max"
+    file.parent.mkdir(parents=True)
+    file.write_text("212992\n")
+    require_buffer(3 * 128 * 128, file)
+    with pytest.raises(ConfigError, match=r"net.core.rmem_max: found 212992, allowed 1843200 or more .* next: sudo sysctl"):
+        require_buffer(3 * 640 * 480, file)
+    require_buffer(3 * 640 * 480, tmp_path / "no such kernel")
 
 
 @pytest.mark.parametrize(

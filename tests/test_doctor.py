@@ -19,7 +19,7 @@ WANTED = {
     "cameras",
     "arms",
     "teleop",
-    "shared memory",
+    "receive buffer",
     "disk",
     "real time",
     "robot",

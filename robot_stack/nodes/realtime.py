@@ -20,8 +20,8 @@ YOUNG, ALL = 0, 2
 
 
 def publish_aside() -> None:
-    """Messages leave from a thread of the middleware, unless the environment says otherwise: sent by the loop, each waited for a
-    reader of its shared memory that was put aside holding a lock. To be called before the first publisher is made."""
+    """Messages leave from a thread of the middleware, unless the environment says otherwise: the loop waits for no socket. To be
+    called before the first publisher is made."""
     os.environ.setdefault("RMW_FASTRTPS_PUBLICATION_MODE", "ASYNCHRONOUS")
 
 
