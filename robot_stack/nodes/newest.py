@@ -34,7 +34,9 @@ class NewestFrames:
     def fresh(self, period_s: float) -> Mapping[str, CameraFrame]:
         """The same, as soon as each camera's came less than half a `period_s` ago, at the latest after a whole one."""
         with self._coming:
-            self._coming.wait_for(lambda: min(self._came_s.values(), default=math.inf) > time.monotonic() - period_s / 2, period_s)
+            self._coming.wait_for(
+                lambda: min(self._came_s.values(), default=math.inf) > time.monotonic() - period_s / 2, period_s
+            )
         return self.all()
 
     def _take(self, camera: str, message: Any) -> None:

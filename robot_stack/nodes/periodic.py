@@ -35,6 +35,7 @@ class Periodic:
         self._stopping = threading.Event()
         self._calls = self._missed = self._late_ns = self._busy_ns = 0
         self._told = (0, 0)
+        self._later_ns = 0
 
     @property
     def running(self) -> bool:
@@ -59,6 +60,10 @@ class Periodic:
         thread.join(timeout_s)
         return not thread.is_alive()
 
+    def postpone(self, by_ns: int) -> None:
+        """For a step that had to wait for something periodic: the deadlines after it are `by_ns` later."""
+        self._later_ns += by_ns
+
     def spell(self) -> Spell:
         """What it did since this was last asked, by one other thread. The loop counts without a lock: a maximum may be lost."""
         calls, missed = self._calls, self._missed
@@ -80,10 +85,12 @@ class Periodic:
             if (rest_ns := deadline_ns - time.monotonic_ns()) > 0:
                 time.sleep(rest_ns / 1e9)
             begin_ns = time.monotonic_ns()
-            self._step(begin_ns - deadline_ns)
+            late_ns = begin_ns - deadline_ns
+            self._step(late_ns)
             end_ns = time.monotonic_ns()
+            deadline_ns, self._later_ns = deadline_ns + self._later_ns, 0
             following_ns = next_deadline(deadline_ns, self.period_ns, end_ns)
-            self._count(begin_ns - deadline_ns, end_ns - begin_ns, (following_ns - deadline_ns) // self.period_ns - 1)
+            self._count(late_ns, end_ns - begin_ns, (following_ns - deadline_ns) // self.period_ns - 1)
             deadline_ns = following_ns
 
     def _count(self, late_ns: int, busy_ns: int, missed: int) -> None:

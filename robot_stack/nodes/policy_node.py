@@ -23,7 +23,7 @@ class PolicyJob:
     """One decision every replanning period, or as fast as they come when one takes longer. Raises PolicyError on a bad bundle.
 
     A period and a camera's rate know nothing of each other: where the next pictures are nearer in time than the last ones, it
-    waits for them, at most the period of the slowest camera.
+    waits for them, at most the period of the slowest camera, and decides as much later from then on: periods stay even.
     The parameter `instruction` may change at any time; each decision is noted with the one it was made on.
     """
 
@@ -57,7 +57,8 @@ class PolicyJob:
 
     def _decide(self, _: int) -> None:
         cameras, instruction = self._policy.cameras, self._node.text("instruction")
-        frames, now_ns = self._frames.fresh(self._picture_s), time.monotonic_ns()
+        asked_ns, frames, now_ns = time.monotonic_ns(), self._frames.fresh(self._picture_s), time.monotonic_ns()
+        self._loop.postpone(now_ns - asked_ns)
         seen, missing, why = observe(frames, self._joints.recent(), cameras, now_ns, self._limits, instruction)
         if seen is None:
             self._refused += 1

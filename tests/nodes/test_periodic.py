@@ -37,6 +37,38 @@ def test_deadlines_missed_altogether_are_skipped_and_the_grid_is_kept(now_ms: in
     assert next_deadline(100_000_000, 10_000_000, now_ms * 1_000_000) == next_ms * 1_000_000
 
 
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+    def sleep(self, seconds: float) -> None:
+        self.now_ns += round(seconds * 1e9)
+
+
+def test_a_step_that_waited_moves_all_deadlines_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, begun, ended = Clock(), [], threading.Event()
+    monkeypatch.setattr("robot_stack.nodes.periodic.time", clock)
+
+    def step(_: int) -> None:
+        begun.append(clock.now_ns // 1_000_000)
+        if len(begun) == 2:
+            clock.sleep(0.03)
+            thread.postpone(30_000_000)
+        if len(begun) == 4:
+            thread.stop()
+            ended.set()
+
+    thread = Periodic("test", 100_000_000, step, lambda error: None)
+    thread.start()
+    assert ended.wait(30.0)
+    assert begun == [100, 200, 330, 430]
+
+
 def test_an_exception_ends_it_and_is_handed_over() -> None:
     faults: list[BaseException] = []
     told = threading.Event()
