@@ -51,7 +51,7 @@ def trial(plant: Plant, case: FaultCase) -> Outcome:
     """Let the policy move the arm, inject `case`, watch, mend. Raises RobotStackError when the arm cannot be made to move."""
     if case.means in (Means.CHUNK, Means.FLOOD):
         plant.liar()
-    ticks = _playing(plant)
+    ticks = _playing(plant, case)
     with injected(plant, case) as broken:
         try:
             took_s, as_expected, mode, said = _WATCH[case.expect](plant, case, broken)
@@ -163,13 +163,17 @@ def _gap_s(begin_ns: int, steps: list[Step]) -> float:
     return seconds(max(b - a for a, b in pairwise(times)))
 
 
-def _playing(plant: Plant) -> tuple[int, ...]:
-    """The ticks (ns) of the last HEARD_S of an arm that the policy moves now, after it was made to."""
-    for _ in range(ATTEMPTS):
+def _playing(plant: Plant, case: FaultCase) -> tuple[int, ...]:
+    """The ticks (ns) of the last HEARD_S of an arm that the policy moves now, after it was made to: where the fault must be seen
+    in a joint, that one."""
+    for attempt in range(ATTEMPTS):
         plant.play()
         steps = _ticks(plant, time.monotonic_ns() - nanoseconds(HEARD_S), HEARD_S)
-        if steps[-1].verdict.mode is Mode.POLICY and moves(steps[-1]):
+        joint = plant.run.robot.joint_names.index(case.target) if case.seen else None
+        if steps[-1].verdict.mode is Mode.POLICY and moves(steps[-1], joint):
             return tuple(step.t_ns for step in steps)
+        if case.seen:  # it rests against its limit, where it may stay
+            plant.start_over(attempt)
     raise RobotStackError(f"the arm did not go on moving in {ATTEMPTS} attempts; is this computer too busy?")
 
 
