@@ -26,13 +26,15 @@ from robot_stack.errors import PolicyError
 
 @dataclass(frozen=True, eq=False)
 class Transitions:
-    """M times: in `s` (M, S) chunk `a` (M, A) earned `r` (M,) on the way to `after` (M, S), which counts `discount` (M,) of V."""
+    """M times: in `s` (M, S) chunk `a` (M, A) earned `r` (M,) on the way to `after` (M, S), which counts `discount` (M,) of V;
+    to the end of the episode it was `earned` (M,), discounted, which is not learned from."""
 
     s: Tensor
     a: Tensor
     r: Tensor
     discount: Tensor
     after: Tensor
+    earned: Tensor
 
     def __len__(self) -> int:
         return len(self.s)
@@ -132,13 +134,15 @@ def huber(x: Tensor, b: float) -> Tensor:
 @torch.no_grad()
 def look(critic: Critic, data: Transitions, held: Transitions | None, step: int) -> Check:
     """One look, at all standardised transitions."""
-    td, explained = _error(critic, data)
-    q = float(critic.score(data.s, data.a).mean())
-    return Check(step, q, td, explained, float("nan") if held is None else _error(critic, held)[1])
-
-
-def _error(critic: Critic, data: Transitions) -> tuple[float, float]:
-    """Mean squared TD error, and the share of the targets' variance it leaves explained."""
     y = targets(critic, data)
     td = float((critic.q(data.s, data.a).mean(0) - y).square().mean())
-    return td, 1.0 - td / max(float(y.var(correction=0)), 1e-12)
+    explained = 1.0 - td / max(float(y.var(correction=0)), 1e-12)
+    q = float(critic.score(data.s, data.a).mean())
+    return Check(
+        step, q, td, explained, float("nan") if held is None else _correlation(critic.score(held.s, held.a), held.earned)
+    )
+
+
+def _correlation(x: Tensor, y: Tensor) -> float:
+    """Pearson's, of x and y (N,); NaN where one of them is the same everywhere."""
+    return float(torch.corrcoef(torch.stack([x, y]))[0, 1])

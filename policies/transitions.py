@@ -5,6 +5,7 @@ lowest cosine modes relative to the joints, so that a critic judges the motion a
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -40,9 +41,11 @@ def transitions_of(policy: ChunkPolicy, episode: Episode, settings: CriticSettin
     basis = cosine_modes(shape.rows, min(settings.modes, shape.rows))
     steps = max(1, round(shape.rows * episode.rate_hz / shape.rate_hz))
     discount = settings.discount ** (shape.rate_hz / episode.rate_hz)
-    r, left, after = n_step(rewards(episode, settings.reward), steps, discount)
+    per_step = rewards(episode, settings.reward)
+    r, left, after = n_step(per_step, steps, discount)
+    earned = n_step(per_step, len(per_step), discount)[0]
     a = modes_of(basis, frames.chunk - frames.q[:, None])
-    return Transitions(s, a, _float(r), _float(left), s[torch.from_numpy(after)])
+    return Transitions(s, a, _float(r), _float(left), s[torch.from_numpy(after)], _float(earned))
 
 
 def n_step(earned: Array, steps: int, discount: float) -> tuple[Array, Array, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
@@ -56,7 +59,7 @@ def n_step(earned: Array, steps: int, discount: float) -> tuple[Array, Array, np
 
 def together(parts: Sequence[Transitions]) -> Transitions:
     """All of `parts`, one after the other."""
-    return Transitions(*(torch.cat([getattr(p, name) for p in parts]) for name in ("s", "a", "r", "discount", "after")))
+    return Transitions(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Transitions)))
 
 
 @torch.no_grad()

@@ -6,8 +6,8 @@ high is underfitting: a larger network, or more steps. The paper judges conserva
 IQL has none, so that half of its underfitting test does not apply here.
 
 What is ours: the TD error is counted as the share of the targets' variance it leaves unexplained, which does not depend on the
-size of rewards nor on how far values have spread yet, and is also taken on episodes that were kept out of training: where the
-share explained there falls while training goes on, a critic learns its episodes by heart, long before Q falls.
+size of rewards. And Q is compared with what was really earned from there on, in episodes that were kept out of training: where
+that correlation falls while training goes on, a critic learns its episodes by heart, long before Q falls.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 
 FALL, HELD_FALL, UNEXPLAINED = 0.1, 0.1, 0.5
-"""Overfitting: dataset Q has lost this share of its rise; or held-out episodes this much of what was explained. Underfitting:
-this share of the targets' variance is unexplained at the end."""
+"""Overfitting: dataset Q has lost this share of its rise, or the correlation on held-out episodes so much. Underfitting: this
+share of the targets' variance is unexplained at the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One look at a critic in training. `q`: mean over the dataset; `td`: mean squared TD error there; `explained`: 1 - td / the
-    targets' variance; `held`: the same on episodes kept out (NaN: none were)."""
+    targets' variance; `held`: correlation of Q with what was earned, in episodes kept out (NaN: there is none)."""
 
     step: int
     q: float
@@ -75,8 +75,8 @@ def _peak_of_q(q: Curve) -> int | None:
 
 
 def _peak_of_held(held: Curve) -> int | None:
-    """Where most was explained of what was kept out, if clearly less is in the end; None: it is not, or nothing was kept out."""
-    if not np.isfinite(held).all():
+    """Where Q knew most of what was kept out, if it clearly knows less in the end; None: it does not, or nothing was kept out."""
+    if np.isnan(held[-1]):
         return None
-    top = int(np.argmax(held))
+    top = int(np.nanargmax(held))
     return top if held[top] - held[-1] > HELD_FALL else None

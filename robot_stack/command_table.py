@@ -1,6 +1,7 @@
 """Every command: typed settings (`config/commands.py`) and one function, whose module is imported when it is asked for."""
 
 import importlib
+import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -33,7 +34,9 @@ def _run(settings: "commands.RunCommand") -> int:
 def _train(settings: "commands.TrainCommand") -> int:
     from robot_stack.learn import train
 
-    print(f"checkpoint: {train(settings)}")
+    made = train(settings)
+    if os.environ.get("RANK", "0") == "0":  # of the processes torchrun started one speaks
+        print(f"checkpoint: {made}")
     return 0
 
 
@@ -123,7 +126,7 @@ COMMANDS = {
     "train": Command(
         "TrainCommand",
         "dataset",
-        "train a policy on a LeRobot dataset or on a folder of episode logs",
+        "train a policy on a LeRobot dataset, a folder of episode logs or a robomimic file; with torchrun on many GPUs",
         "robot-stack train dataset=../shared/data/g1_bottle policy=flow out=runs/g1",
         _train,
     ),
@@ -131,7 +134,8 @@ COMMANDS = {
         "ExportCommand",
         "checkpoint",
         "turn a checkpoint into one bundle: the network, its selector, a parity figure",
-        "robot-stack export checkpoint=runs/g1 dataset=../shared/data/g1_bottle out=runs/g1_bundle",
+        "robot-stack export checkpoint=runs/g1 dataset=../shared/data/g1_bottle out=runs/g1_bundle\n"
+        "robot-stack export checkpoint=runs/cubes dataset=runs/teleop selector=q_rank out=runs/ranked",
         _export,
     ),
     "replay": Command(
@@ -187,7 +191,8 @@ COMMANDS = {
         "RelabelCommand",
         "labellers",
         "work out new columns of a dataset, beside what was recorded: weights, rewards, margins, ...; undo=RUN takes them back",
-        "robot-stack relabel interventions dataset=runs/hitl\nrobot-stack relabel undo=0001-interventions dataset=runs/hitl",
+        "robot-stack relabel interventions dataset=runs/hitl\nrobot-stack relabel undo=0001-interventions dataset=runs/hitl\n"
+        "robot-stack relabel rewards critic weights dataset=runs/teleop critic.checkpoint=runs/cubes weights.by=critic",
         _later("relabel.commands"),
     ),
     "doctor": Command("DoctorCommand", "", "look at this computer: is it fit to run the robot?", "robot-stack doctor", _doctor),

@@ -62,6 +62,8 @@ def _policy(checkpoint: str) -> "ChunkPolicy":
 
 def gather(facts: Mapping[str, "Transitions"], settings: CriticLabelSettings, catalogue: Catalogue) -> _Gathered:
     """Learn the critic, keep it, and judge every step."""
+    from policies.bundle import sha256_of
+    from policies.checkpoint import WEIGHTS
     from policies.critic import save_critic
     from policies.q_rank import train_critic
 
@@ -70,16 +72,16 @@ def gather(facts: Mapping[str, "Transitions"], settings: CriticLabelSettings, ca
     except PolicyError as error:
         raise DataError(str(error)) from error
     critic, last = learned.critic, learned.checks[learned.verdict.best]
+    seen_by = sha256_of(Path(settings.checkpoint) / WEIGHTS)
     if settings.out:
-        save_critic(
-            Path(settings.out), critic, {"checkpoint": settings.checkpoint, "checks": [asdict(c) for c in learned.checks]}
-        )
+        about = {"checkpoint": settings.checkpoint, "sha256": seen_by, "checks": [asdict(check) for check in learned.checks]}
+        save_critic(Path(settings.out), critic, about)
     values = {
         name: (critic.value(t.s, t.a).numpy().astype(np.float64), critic.state_value(t.s).numpy().astype(np.float64))
         for name, t in facts.items()
     }
-    explained = f"TD targets explained: {last.explained:.2f}, of episodes held out {last.held:.2f}"
-    return _Gathered(values, f"critic: {learned.verdict}; mean Q {last.q:.3g}; {explained}")
+    explained = f"TD targets explained: {last.explained:.2f}; Q and return of episodes held out correlate: {last.held:.2f}"
+    return _Gathered(values, f"critic on {seen_by[:12]}: {learned.verdict}; mean Q {last.q:.3g}; {explained}")
 
 
 def label(episode: Recording, settings: CriticLabelSettings, gathered: _Gathered) -> Labels:

@@ -38,8 +38,8 @@ def chain(copies=1):
     """Every chunk in every cell, `copies` times."""
     rows = [(cell, chunk, *step(cell, chunk)) for cell in range(CELLS - 1) for chunk in CHUNKS] * copies
     cells, chunks, earned, discount, after = zip(*rows, strict=True)
-    eye = torch.eye(CELLS)
-    return Transitions(eye[list(cells)], torch.tensor(chunks), torch.tensor(earned), torch.tensor(discount), eye[list(after)])
+    eye, r = torch.eye(CELLS), torch.tensor(earned)
+    return Transitions(eye[list(cells)], torch.tensor(chunks), r, torch.tensor(discount), eye[list(after)], r)
 
 
 def expectile(x, tau):
@@ -156,6 +156,7 @@ def test_an_episode_becomes_transitions_of_the_policys_own_view(checkpoint, epis
     assert data.r.tolist() == pytest.approx([0.0] * 12 + [0.9**i for i in range(7, -1, -1)])
     assert data.discount.tolist() == pytest.approx([0.9**8] * 12 + [0.0] * 8)
     assert torch.equal(data.after[0], data.s[8])
+    assert data.earned.tolist() == pytest.approx([0.9**i for i in range(19, -1, -1)])
 
 
 def test_an_episode_that_nobody_judged_is_named_with_the_next_step(checkpoint, episodes):

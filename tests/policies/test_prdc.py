@@ -20,7 +20,7 @@ def data():
     draw = torch.Generator().manual_seed(0)
     s = torch.rand(400, 1, generator=draw) * 2.0 - 1.0
     a = s + torch.where(torch.rand(400, 1, generator=draw) < 0.5, -1.0, 1.0)
-    return Transitions(s, a, a[:, 0], torch.zeros(400), s)
+    return Transitions(s, a, a[:, 0], torch.zeros(400), s, a[:, 0])
 
 
 @pytest.fixture(scope="module")

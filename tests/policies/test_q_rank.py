@@ -109,7 +109,7 @@ def test_of_two_ways_that_were_taken_the_one_that_earned_is_chosen_and_taken_fur
     s, way = torch.randn(400, 4, generator=draw), torch.randint(0, 2, (400,), generator=draw) * 2.0 - 1.0
     basis, up = cosine_modes(8, 4), torch.linspace(0.0, 1.0, 8)[:, None] * torch.tensor([1.0, 0.0, 0.0])
     chunk = way[:, None, None] * up + 0.1 * torch.randn(400, 8, 3, generator=draw)
-    data = Transitions(s, modes_of(basis, chunk), (way > 0).float(), torch.zeros(400), s)
+    data = Transitions(s, modes_of(basis, chunk), (way > 0).float(), torch.zeros(400), s, way)
     critic = fit(data, None, LEARN).critic
     chooser = QRank(critic, 8, RANK, float(critic.value(data.s, data.a).std()))
     candidates = torch.stack([-up, -up, up, -up])

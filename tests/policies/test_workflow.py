@@ -33,7 +33,7 @@ def test_a_q_that_only_falls_as_costs_are_learned_does_not_overfit():
     assert not judge(curve([0.02, -0.5, -1.0, -1.5, -1.6])).overfitting
 
 
-def test_held_out_episodes_that_are_explained_ever_less_are_overfitting_too():
+def test_held_out_episodes_that_q_knows_ever_less_of_are_overfitting_too():
     verdict = judge(curve([0.1, 0.2, 0.3, 0.4, 0.5], held=[0.3, 0.6, 0.6, 0.4, 0.2]))
     assert verdict.overfitting and verdict.best in (1, 2) and "overfitting" in str(verdict)
 
@@ -53,7 +53,7 @@ def worlds(rows, noise, seed):
     draw = torch.Generator().manual_seed(seed)
     s, a = torch.randn(rows, 12, generator=draw), torch.randn(rows, 2, generator=draw)
     r = 0.3 * (s[:, 0] + a[:, 0]) + noise * torch.randn(rows, generator=draw)
-    return Transitions(s, a, r, torch.zeros(rows), s)
+    return Transitions(s, a, r, torch.zeros(rows), s, r)
 
 
 def test_a_run_with_enough_data_is_neither():

@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("torch", reason="needs torch: pip install 'robot_stack[train]'")
 
+from policies.bundle import load_bundle, sha256_of
+from policies.checkpoint import WEIGHTS
 from policies.critic import load_critic
 from policies.train import train_policy
 from robot_stack.cli import main
@@ -65,6 +67,7 @@ def test_the_run_says_what_it_was_made_from_and_the_critic_can_be_read(logs, lab
     assert "fitting" in card["told"] and card["labels"] == ["advantage", "chunk_q", "chunk_v"]
     critic, about = load_critic(labelled / "critic")
     assert len(critic.a_mean) == 6 * 3 and [c["step"] for c in about["checks"]] == [0, 100, 200, 300]
+    assert about["sha256"] == sha256_of(labelled / "plain" / WEIGHTS) and about["sha256"][:12] in card["told"]
 
 
 def test_any_policy_trains_by_these_weights(logs, labelled, tmp_path):
@@ -72,6 +75,14 @@ def test_any_policy_trains_by_these_weights(logs, labelled, tmp_path):
         settings = PolicySettings(**{**vars(POLICY), "name": name})
         train = TrainSettings(**{**vars(TRAIN), "weights": "weight"})
         train_policy(load_episodes(logs, 20.0, None), settings, train, tmp_path / name)
+
+
+@pytest.mark.slow
+def test_a_bundle_that_ranks_by_q_is_one_word_at_the_command_line(logs, labelled, tmp_path):
+    words = [f"q_rank.critic.{w.removeprefix('learn.')}" for w in LEARN]
+    at = [f"checkpoint={labelled / 'plain'}", f"dataset={logs}", f"out={tmp_path / 'bundle'}"]
+    assert main(["export", *at, "selector=q_rank", *words]) == 0
+    assert load_bundle(tmp_path / "bundle").manifest.selector == "q_rank"
 
 
 def test_a_policy_that_is_not_there_is_named_for_every_episode(logs, labelled, tmp_path, capsys):
