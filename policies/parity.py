@@ -69,7 +69,7 @@ def measure_parity(
     if not episodes:
         raise PolicyError("parity: found no recorded episode, allowed at least 1; parity is measured on real observations")
     seen = list(recorded_inputs(episodes, example, observations))
-    values = np.array([_figures(*_answers(reference, found, feed), feed["joints"]) for _, feed in seen])
+    values = np.array([_figures(*_answers(reference, found, feed), feed["joints"].astype(np.float64)) for _, feed in seen])
     name, feed = seen[int(np.argmax(np.nan_to_num(values[:, 0], nan=np.inf)))]
     where = f"{name}, {_place(reference, found, feed, episodes[0].joint_names)}"
     return Parity(
@@ -85,11 +85,11 @@ def measure_parity(
     )
 
 
-def _figures(expected: Sequence[Value], found: Sequence[Value], joints: Value) -> tuple[float, ...]:
+def _figures(expected: Sequence[Array], found: Sequence[Array], joints: Array) -> tuple[float, ...]:
     (winner, counts, features, actions), (its, their_counts, their_features, theirs) = expected, found
     return (
         float(np.abs(theirs - actions).max()),
-        _cosine((actions - joints).ravel().astype(np.float64), (theirs - joints).ravel().astype(np.float64)),
+        _cosine((actions - joints).ravel(), (theirs - joints).ravel()),
         float(np.abs(their_features - features).max()),
         float((np.abs(their_counts - counts) / np.maximum(np.abs(counts), 1e-6)).max()),
         float(int(winner) == int(its)),
@@ -102,19 +102,21 @@ def _cosine(a: Array, b: Array) -> float:
     return float(a @ b) / length if length else float(not a.any() and not b.any())
 
 
-def _answers(reference: Engine, found: Engine, feed: Mapping[str, Value]) -> tuple[list[Value], list[Value]]:
-    return reference.run(COMPARED, feed), found.run(COMPARED, feed)
+def _answers(reference: Engine, found: Engine, feed: Mapping[str, Value]) -> tuple[list[Array], list[Array]]:
+    expected, answer = ([a.astype(np.float64) for a in engine.run(COMPARED, feed)] for engine in (reference, found))
+    return expected, answer
 
 
 def _place(reference: Engine, found: Engine, feed: Mapping[str, Value], joint_names: Sequence[str]) -> str:
     """Joint, row and candidate of the largest difference, and the camera without whose picture it is smallest."""
 
-    def apart(feed: Mapping[str, Value]) -> Value:
+    def apart(feed: Mapping[str, Value]) -> Array:
         expected, answer = _answers(reference, found, feed)
-        return np.nan_to_num(np.abs(answer[3] - expected[3]), nan=np.inf)
+        difference: Array = np.nan_to_num(np.abs(answer[3] - expected[3]), nan=np.inf)
+        return difference
 
     difference = apart(feed)
-    candidate, row, joint = np.unravel_index(int(difference.argmax()), difference.shape)
+    candidate, row, joint = (int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
     grey = {name: apart({**feed, name: np.full_like(feed[name], 128)}).max() for name in feed if name.startswith("image_")}
     camera = min(grey, key=lambda name: float(grey[name]))
     return (

@@ -63,7 +63,7 @@ def _halve(graph: onnx.GraphProto, names: set[str], kind: int, back: bool) -> No
     """Products `names` in the type `kind`; with `back` only their operands are rounded to it."""
     weights = {tensor.name: tensor for tensor in graph.initializer}
     halved: dict[str, str] = {}
-    nodes = []
+    nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         nodes += _cast_around(node, weights, halved, kind, back) if node.name in names else [node]
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)

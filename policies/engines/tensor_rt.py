@@ -88,7 +88,7 @@ class TensorRtEngine:
 
     def __init__(self, bundle: Bundle, candidates: int) -> None:
         """Raises PolicyError without TensorRT or a GPU, or where it can't build or load the engine."""
-        trt, self._cudart, (name, capability) = library(), runtime(), gpu()
+        (name, capability), self._cudart, trt = gpu(), runtime(), library()  # the GPU first: loading TensorRT takes a second
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
         self._engine = self._runtime.deserialize_cuda_engine(engine_of(bundle, candidates, name, capability))
         if self._engine is None:

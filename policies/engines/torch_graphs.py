@@ -47,7 +47,7 @@ class TorchEngine:
         return answers
 
     def _capture(self, inputs: dict[str, Tensor]) -> tuple[torch.cuda.CUDAGraph, dict[str, Tensor], tuple[Tensor, ...]]:
-        aside, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+        aside, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.device(self._device):  # what a policy makes itself, its times and steps, belongs there too
             with torch.cuda.stream(aside):  # first calls allocate and choose kernels, which may not be captured

@@ -62,9 +62,9 @@ class RunSettings:
         at_least("run", self, 0.0, "episode_s", "start_s", "candidates", "fifo_priority", "seed", "respawn_tries")
         at_least("run", self, 0.0, "respawn_wait_s", "respawn_most_s", "respawn_well_s")
         at_least("run", self, 0.001, "policy_period_s", "teleop_period_s")
-        for key, allowed in (("seams", SEAMS), ("engine", ENGINES)):
-            if (value := getattr(self, key)) not in allowed:
-                raise ConfigError(f"run.{key}: found {value!r}, allowed {', '.join(allowed)}")
+        for key, names in (("seams", SEAMS), ("engine", ENGINES)):
+            if (value := getattr(self, key)) not in names:
+                raise ConfigError(f"run.{key}: found {value!r}, allowed {', '.join(names)}")
         if not re.fullmatch(r"([A-Za-z][A-Za-z0-9_]*)?", self.namespace):
             raise ConfigError(f"run.namespace: found {self.namespace!r}, allowed letters, digits and _, a letter first, or ''")
         for entry in self.respawn:

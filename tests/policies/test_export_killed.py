@@ -44,7 +44,7 @@ def killed(reached: Callable[[], bool], arguments: tuple[object, ...]) -> int:
 
 
 @pytest.mark.parametrize("moment", [pytest.param(m, marks=[] if m == EARLY[1] else pytest.mark.slow) for m in MOMENTS])
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_an_export_killed_at_any_moment_leaves_a_whole_bundle(moment, bundle, checkpoint, episodes, tmp_path):
     out, part = shutil.copytree(bundle, tmp_path / "bundle"), tmp_path / "bundle.part"
     arguments = (checkpoint, out, None, episodes, 0.0, "fp16")
