@@ -50,7 +50,7 @@ def connect(name: str, wait_s: float) -> SharedFile:
 class _Link:
     """The connection all clients share: is the world there, and is it moving?"""
 
-    def __init__(self, name: str, wait_s: float, dead_s: float = DEAD_S) -> None:
+    def __init__(self, name: str, wait_s: float, dead_s: float) -> None:
         self.name, self._dead_s = name, dead_s
         self.shared = connect(name, wait_s)
         self._joints = self.shared.block("joints")
@@ -82,7 +82,7 @@ class SharedArm:
     """The Arm of a world process. `wait_s`: how long to wait for the process to start."""
 
     def __init__(self, name: str, wait_s: float = 0.0) -> None:
-        self._link = _Link(name, wait_s)
+        self._link = _Link(name, wait_s, DEAD_S)
         self.joint_names: tuple[str, ...] = tuple(self._link.shared.header["joints"])
         self._command = self._link.shared.block("command")
 
@@ -111,7 +111,7 @@ class SharedCamera:
 
     def __init__(self, name: str, camera: str, wait_s: float = 0.0) -> None:
         self.name = camera
-        self._link = _Link(name, wait_s)
+        self._link = _Link(name, wait_s, DEAD_S)
         self._block = self._link.shared.block(f"camera.{camera}")
         self._size: tuple[int, int] = tuple(self._link.shared.header["cameras"][camera])
         self._seen = 0

@@ -8,18 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from drivers.shared_world import WorldDirector
+from drivers import shared_world
 from robot_stack.config.robot_file import load_robot
 from tests.ros_domain import own_domain
 
 
 @pytest.fixture(scope="module")
 def world_name(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The name of a running world."""
+    """The name of a running world, which a busy computer may put aside for a while."""
     name = f"contract.{os.getpid()}.{request.module.__name__.rsplit('.', 1)[-1]}"
     process = subprocess.Popen([sys.executable, "-m", "drivers.world_process", "--name", name])
-    WorldDirector(name, wait_s=60.0).close()
-    yield name
+    shared_world.WorldDirector(name, wait_s=60.0).close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared_world, "DEAD_S", shared_world.DIRECTOR_DEAD_S)
+        yield name
     process.terminate()
     process.wait(timeout=30)
 
