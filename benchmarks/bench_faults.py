@@ -11,7 +11,6 @@ what was said).
 """
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -26,8 +25,8 @@ import numpy as np
 
 from benchmarks.fault_graphs import graph_on_an_island, graph_with_a_date, plain_graph, swinging_bundle
 from benchmarks.fault_servos import CASES as SERVO_CASES
-from benchmarks.fault_servos import rig, servo_trial
-from benchmarks.harness import Result, ledger_rows, store, table
+from benchmarks.fault_servos import servo_trial
+from benchmarks.harness import Result, keep, ledger_rows, store, table
 from robot_stack.config.robot_file import load_robot
 from robot_stack.errors import RobotStackError
 from robot_stack.faults.campaign import Campaign
@@ -49,7 +48,6 @@ class Ledger:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        file.parent.mkdir(parents=True, exist_ok=True)
 
     def trials(self, name: str) -> list[dict[str, Any]]:
         """The trials of the fault `name` so far."""
@@ -67,8 +65,7 @@ class Ledger:
 
     def put(self, row: dict[str, Any]) -> None:
         """Keep one line."""
-        with self.file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
+        keep(self.file, row)
 
 
 def code_hash() -> str:
@@ -117,7 +114,7 @@ def on_servos(wanted: Sequence[FaultCase], runs: int, ledger: Ledger) -> None:
     for case in wanted:
         for _ in range(runs - len(ledger.trials(case.name))):
             began_s = time.monotonic()
-            outcome, commands, out = servo_trial(rig(), case)
+            outcome, commands, out = servo_trial(case)
             ledger.add(outcome, time.monotonic() - began_s)
             ledger.put({"fault": case.name, "commands": commands, "out_of_limits": out, "missing": 0, "closed": True})
 

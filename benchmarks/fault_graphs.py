@@ -3,7 +3,6 @@
 The policy has the shape of a shipped one and random weights that make the arm swing widely: an arm at rest shows no fault.
 """
 
-import importlib.util
 import os
 import struct
 import subprocess
@@ -13,16 +12,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from robot_stack import discovery
 from robot_stack.config.commands import RunCommand
 from robot_stack.config.load import load
 from robot_stack.faults.plant import Plant
 from robot_stack.faults.table import Means
 from robot_stack.supervisor import Graph
 
-TESTS = Path(__file__).resolve().parent.parent / "tests"
-SHIM = TESTS / "faults" / "clock_step.c"
-IN_MEMORY = "<transport_id>frames_in_shared_memory</transport_id>"
+SHIM = Path(__file__).resolve().parent.parent / "tests" / "faults" / "clock_step.c"
 REPAIRED_S = 4.0
 """How long DDS may take to hand over what a cut network has held back: its heartbeat is one of 3 s."""
 SWING = 0.25
@@ -32,12 +28,9 @@ SWING = 0.25
 def swinging_bundle(out: Path) -> Path:
     """The bundle of a policy that moves the arm, exported to `out` unless it is there."""
     if not out.is_dir():
-        spec = importlib.util.spec_from_file_location("graph_bundle", TESTS / "graph_bundle.py")
-        assert spec is not None and spec.loader is not None
-        made = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(made)
-        made.REACH = SWING
-        made.export(out)
+        from tests.graph_bundle import export
+
+        export(out, SWING)
     return out
 
 
@@ -73,10 +66,8 @@ def graph_with_a_date(bundle: Path, folder: Path) -> Iterator[Plant]:
 
 @contextmanager
 def graph_on_an_island(bundle: Path, folder: Path) -> Iterator[Plant]:
-    """The same without shared memory, as between computers, in the network namespace of this process: it must be its own."""
+    """The same in the network namespace of this process: it must be its own."""
     network(up=True)
-    text = discovery.loopback_profile().replace(f"<userTransports>\n          {IN_MEMORY}", "<userTransports>")
-    discovery.loopback_profile = lambda: text
 
     def cut(for_s: float) -> None:
         network(up=for_s == 0.0)

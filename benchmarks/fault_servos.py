@@ -4,14 +4,11 @@ Everybody else in the graph is well; a policy moves the elbow to and fro. Each t
 for good.
 """
 
-import importlib.util
 import math
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,10 +23,10 @@ from robot_stack.faults.table import SILENT_S, TICKS, Expect, FaultCase, Means
 from robot_stack.faults.trial import PATIENCE_S, Outcome, is_safe
 from robot_stack.nodes.arm_loop import ArmLoop
 from robot_stack.nodes.periodic import Periodic
-from robot_stack.types import ActionChunk, FailureScore, Hazards, JointCommand, Mode, Reason, Request, Step
+from robot_stack.types import ActionChunk, Mode, Reason, Request, Step
 from safety.layer import SafetyLayer
+from tests.nodes.well_graph import everybody_speaks
 
-RIG = Path(__file__).resolve().parent.parent / "tests" / "drivers" / "servo_rig.py"
 ELBOW, SERVO = 2, 3
 KNOCK = 600
 """Ticks (of 4096 a turn) by which an encoder jumps."""
@@ -49,23 +46,16 @@ CASES = (
 )
 
 
-def rig() -> ModuleType:
-    """The simulated servos of the tests. Raises ModuleNotFoundError without the extra `servos`."""
-    spec = importlib.util.spec_from_file_location("servo_rig", RIG)
-    assert spec is not None and spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
 class Cell:
     """arm_node's loop at its rate with an arm of simulated servos `servos`; every Step is kept."""
 
-    def __init__(self, made: ModuleType, servos: Any) -> None:
+    def __init__(self, servos: Any) -> None:
+        from tests.drivers.servo_rig import connect
+
         spec = load_robot("so101")
         self.spec = replace(spec, bus=replace(spec.bus, port=servos.path, p_gain=0))
         self.servos, self.steps, self.faults = servos, list[Step](), list[BaseException]()
-        self.arm = made.connect(servos, self.spec)
+        self.arm = connect(servos, self.spec)
         self.home = self.arm.read().q
         self.loop = ArmLoop(self.arm, SafetyLayer(self.spec, SafetySettings()), self.steps.append, lambda _: None)
         self._thread = Periodic("control", self.spec.dt_ns, self._tick, self.faults.append)
@@ -95,15 +85,12 @@ class Cell:
             time.sleep(0.001)
 
     def _tick(self, lateness_ns: int) -> None:
-        now, inbox = time.monotonic_ns(), self.loop.inbox
-        inbox.hazards.append(Hazards(now, np.array([[2.0, 2.0, 2.0]]), *np.array([[0.05], [0.0], [0.0]])))
-        inbox.put_score(FailureScore(now, 0.0, 1.0))
-        inbox.fallback.append(JointCommand(now, self.home))
+        now = everybody_speaks(self.loop.inbox, self.home)
         if self._ticks % 10 == 0:
             times = seconds(now) + 0.05 * np.arange(16)
             rows = np.tile(self.home, (16, 1))
             rows[:, ELBOW] += 0.4 * np.sin(2.0 * math.pi * 0.4 * times)
-            inbox.put_chunk(ActionChunk(now, now, 50_000_000, rows, "flow"))
+            self.loop.inbox.put_chunk(ActionChunk(now, now, 50_000_000, rows, "flow"))
         self._ticks += 1
         self.loop.tick(lateness_ns)
 
@@ -124,9 +111,14 @@ def breaks(servos: Any, name: str) -> None:
             servos.servos[SERVO].held = True
 
 
-def servo_trial(made: ModuleType, case: FaultCase) -> tuple[Outcome, int, int]:
-    """One fault: what came of it, how many commands there were, and how many of them out of limits."""
-    with closing(made.ServoSimulator("feetech")) as servos, closing(Cell(made, servos)) as cell:
+def servo_trial(case: FaultCase) -> tuple[Outcome, int, int]:
+    """One fault: what came of it, how many commands there were, and how many of them out of limits.
+
+    Raises ModuleNotFoundError without the extra `servos`.
+    """
+    from tests.drivers.servo_rig import ServoSimulator
+
+    with closing(ServoSimulator("feetech")) as servos, closing(Cell(servos)) as cell:
         cell.arm_it()
         broken_ns = time.monotonic_ns()
         breaks(servos, case.name)

@@ -48,8 +48,15 @@ class Result:
         }
 
 
+def keep(file: Path, row: Mapping[str, Any]) -> None:
+    """Add `row` to the ledger `file`, one JSON object a line (an Enum by its value): an interrupted run goes on from there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row, default=lambda enum: enum.value) + "\n")
+
+
 def ledger_rows(file: Path) -> list[dict[str, Any]]:
-    """The rows an interrupted run has left in `file`, one JSON object a line; one that a kill cut short is left out."""
+    """The rows an interrupted run has left in `file`; one that a kill cut short is left out."""
     rows = []
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
         try:

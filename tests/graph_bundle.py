@@ -16,17 +16,15 @@ from robot_stack.config.schema import PolicySettings, TaskSettings, TrainSetting
 from robot_stack.data.episode import Episode
 
 SETTINGS = PolicySettings(rows=16, image_height=32, image_width=32, width=32, depth=1, steps=2, candidates=4, keypoints=8)
-REACH = 0.15
-"""rad: how far the chunks of the random policy go, about."""
 
 
-def export(out: Path) -> None:
-    """Write the bundle to `out`."""
+def export(out: Path, reach: float = 0.15) -> None:
+    """Write the bundle to `out`; the chunks of its policy go about `reach` rad far."""
     torch.manual_seed(0)
     episode = still_episode()
     shape = shape_of([episode])
     policy = ChunkPolicy(shape, SETTINGS)
-    policy.mode_std.fill_(REACH)
+    policy.mode_std.fill_(reach)
     policy.joint_std.fill_(1.0)
     card = Card(SETTINGS, TrainSettings(), episode.joint_names, shape.cameras, episode.instruction, "0" * 64, len(episode))
     checkpoint = save_checkpoint(out.with_name(out.name + ".checkpoint"), policy, card)

@@ -18,8 +18,9 @@ from robot_stack.replay.command import replay
 from robot_stack.replay.verdicts import replay_verdicts, safety_of
 from robot_stack.replay.views import episode_view
 from robot_stack.shadow import ShadowArm
-from robot_stack.types import ActionChunk, FailureScore, Hazards, JointCommand, JointState, Mode, Request, SafeCommand, Step
+from robot_stack.types import ActionChunk, JointCommand, JointState, Mode, Request, SafeCommand, Step
 from safety.layer import SafetyLayer
+from tests.nodes.well_graph import everybody_speaks
 
 ROBOT = load_robot("sim_arm")
 HOME = np.array(ROBOT.q_home)
@@ -51,10 +52,7 @@ def shadowed(steps: list[Step], arm: MovedByOthers, ticks: int = 40) -> ArmLoop:
     """The loop after `ticks` in which everybody spoke, armed at the second, with a policy that wants to go the other way."""
     loop = ArmLoop(ShadowArm(arm), SafetyLayer(ROBOT, SafetySettings()), steps.append, lambda text: None)
     for i in range(ticks):
-        now = time.monotonic_ns()
-        loop.inbox.hazards.append(Hazards(now, np.array([[2.0, 2.0, 2.0]]), np.full(1, 0.05), np.zeros(1), np.zeros(1)))
-        loop.inbox.put_score(FailureScore(now, 0.0, 1.0))
-        loop.inbox.fallback.append(JointCommand(now, HOME))
+        now = everybody_speaks(loop.inbox, HOME)
         if i == 1:
             loop.ask(Request.ARM_POLICY)
         if i > 1:

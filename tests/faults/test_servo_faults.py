@@ -5,7 +5,7 @@ import pytest
 for _package in ("serial", "scservo_sdk", "dynamixel_sdk"):
     pytest.importorskip(_package, reason="needs the extra `servos`: pip install 'robot_stack[servos]'")
 
-from benchmarks.fault_servos import CASES, rig, servo_trial  # noqa: E402
+from benchmarks.fault_servos import CASES, servo_trial  # noqa: E402
 from robot_stack.faults.table import FaultCase  # noqa: E402
 from robot_stack.types import Decision  # noqa: E402
 
@@ -15,6 +15,6 @@ NAMED = [pytest.param(case, id=case.name, marks=[] if case.name in QUICK else py
 
 @pytest.mark.parametrize("case", NAMED)
 def test_an_arm_on_a_broken_bus_is_held_or_stopped_within_its_limits(case: FaultCase) -> None:
-    outcome, commands, out_of_limits = servo_trial(rig(), case)
+    outcome, commands, out_of_limits = servo_trial(case)
     assert outcome.as_expected and (Decision.HOLD.value in outcome.said or Decision.STOP.value in outcome.said)
     assert commands > 50 and out_of_limits == 0

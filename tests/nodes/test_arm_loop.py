@@ -13,7 +13,6 @@ from robot_stack.types import (
     ActionChunk,
     Decision,
     FailureScore,
-    Hazards,
     JointCommand,
     JointState,
     Mode,
@@ -23,6 +22,7 @@ from robot_stack.types import (
     Step,
 )
 from safety.layer import SafetyLayer
+from tests.nodes.well_graph import everybody_speaks
 
 ROBOT = load_robot("sim_arm")
 HOME = np.array(ROBOT.q_home)
@@ -72,14 +72,6 @@ def loop(arm: ObedientArm, said: list[str], steps: list[Step]) -> ArmLoop:
     return ArmLoop(arm, SafetyLayer(ROBOT, SafetySettings()), steps.append, said.append)
 
 
-def everybody_speaks(loop: ArmLoop) -> None:
-    now = time.monotonic_ns()
-    far = Hazards(now, np.array([[2.0, 2.0, 2.0]]), np.array([0.05]), np.array([0.0]), np.array([0.0]))
-    loop.inbox.hazards.append(far)
-    loop.inbox.put_score(FailureScore(now, 0.0, 1.0))
-    loop.inbox.fallback.append(JointCommand(now, HOME))
-
-
 def chunk(source: str = "flow") -> ActionChunk:
     now = time.monotonic_ns()
     rows = np.tile(HOME, (16, 1))
@@ -89,7 +81,7 @@ def chunk(source: str = "flow") -> ActionChunk:
 
 def tick(loop: ArmLoop, request: Request | None = None) -> tuple[bool, str]:
     question = loop.ask(request) if request else None
-    everybody_speaks(loop)
+    everybody_speaks(loop.inbox, HOME)
     loop.tick(0)
     return question.wait() if question else (True, "")
 

@@ -19,9 +19,6 @@ from robot_stack.errors import ConfigError
 from robot_stack.nodes.arm_loop import ArmLoop
 from robot_stack.types import (
     ActionChunk,
-    FailureScore,
-    Hazards,
-    JointCommand,
     JointState,
     Mode,
     Reason,
@@ -31,6 +28,7 @@ from robot_stack.types import (
 )
 from safety.layer import SafetyLayer
 from tests.drivers.teleop_rig import JoyRig
+from tests.nodes.well_graph import everybody_speaks
 
 if TYPE_CHECKING:
     from robot_stack.supervisor import Graph
@@ -99,12 +97,9 @@ class Cell:
         """Nothing is open."""
 
     def tick(self, *chunks: ActionChunk, request: Request | None = None, alarm: bool = False) -> Mode:
-        now, inbox = time.monotonic_ns(), self.loop.inbox
-        inbox.hazards.append(Hazards(now, np.array([[2.0, 2.0, 2.0]]), np.array([0.05]), np.array([0.0]), np.array([0.0])))
-        inbox.put_score(FailureScore(now, 2.0 if alarm else 0.0, 1.0))
-        inbox.fallback.append(JointCommand(now, self.q))
+        everybody_speaks(self.loop.inbox, self.q, score=2.0 if alarm else 0.0)
         for each in chunks:
-            inbox.put_chunk(each)
+            self.loop.inbox.put_chunk(each)
         if request is not None:
             self.loop.ask(request)
         self.loop.tick(0)

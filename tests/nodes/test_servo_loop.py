@@ -14,15 +14,13 @@ from robot_stack.nodes.arm_loop import ArmLoop  # noqa: E402
 from robot_stack.types import (  # noqa: E402
     ActionChunk,
     Decision,
-    FailureScore,
-    Hazards,
-    JointCommand,
     Mode,
     Request,
     Step,
 )
 from safety.layer import SafetyLayer  # noqa: E402
 from tests.drivers import servo_rig as rig  # noqa: E402
+from tests.nodes.well_graph import everybody_speaks  # noqa: E402
 
 PATIENT = SafetySettings(joints_stale_s=1.0, joints_lost_s=2.0, policy_silent_s=9.0, monitor_silent_s=9.0, hazards_stale_s=9.0)
 PATIENCE_S = 60.0
@@ -43,13 +41,9 @@ class Cell:
         return self.steps[-1].verdict.mode
 
     def tick(self, request: Request | None = None) -> tuple[bool, str]:
-        now, q = time.monotonic_ns(), self.arm.health()
-        inbox = self.loop.inbox
-        inbox.hazards.append(Hazards(now, np.array([[2.0, 2.0, 2.0]]), np.array([0.05]), np.array([0.0]), np.array([0.0])))
-        inbox.put_score(FailureScore(now, 0.0, 1.0))
-        inbox.fallback.append(JointCommand(now, np.zeros(len(q))))
+        now = everybody_speaks(self.loop.inbox, np.zeros(6))
         rows = np.tile([0.0, 0.0, 0.0, 0.0, 0.0, 0.9], (16, 1))
-        inbox.put_chunk(ActionChunk(now, now, 50_000_000, rows, "flow"))
+        self.loop.inbox.put_chunk(ActionChunk(now, now, 50_000_000, rows, "flow"))
         question = self.loop.ask(request) if request else None
         self.loop.tick(0)
         time.sleep(0.01)
