@@ -12,8 +12,6 @@ from robot_stack import learn
 from robot_stack.errors import DataError
 from robot_stack.learn import load_episodes
 
-GOLDEN = Path(__file__).resolve().parent / "golden"
-
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -47,17 +45,6 @@ def test_a_robomimic_file_is_episodes_whose_pictures_are_mapped(tmp_path: Path, 
 def test_actions_that_are_no_joints_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"name other joints \(3 and 2\), allowed the same in the same order"):
         load_episodes(robomimic(tmp_path / "demos.hdf5", actions=2), 20.0, None)
-
-
-def test_the_pictures_of_a_log_are_decoded_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from robot_stack.data import from_log
-
-    first = load_episodes(GOLDEN / "frozen", 20.0, None)[0]
-    assert all(isinstance(images, np.memmap) for images in first.images.values())
-    assert len(list(cache.iterdir())) == len(first.images) > 1
-    monkeypatch.setattr(from_log, "_pictures", lambda *_: pytest.fail("they are kept"))
-    again = load_episodes(GOLDEN / "frozen", 20.0, None)[0]
-    assert all(np.array_equal(images, again.images[name]) for name, images in first.images.items())
 
 
 @pytest.mark.parametrize(("rank", "said"), [("0", "30.0 False"), ("1", "- True")])

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from robot_stack.data import from_log
 from robot_stack.data.from_log import DECISIONS, MODES, episode_from_log
 from robot_stack.data.log import LogMetadata, LogWriter, read_log
 from robot_stack.errors import DataError
@@ -53,6 +54,15 @@ def test_samples_are_the_armed_ticks_on_an_even_grid(tmp_path):
 def test_a_picture_is_the_newest_at_or_before_its_sample(tmp_path):
     episode = episode_from_log(record(tmp_path / "log"), 20.0, ["scene"])
     assert episode.images["scene"][:, 0, 0, 0].tolist() == [i - i % 4 for i in range(20, 80, 5)]
+
+
+def test_with_a_cache_pictures_are_decoded_once_and_lie_in_mapped_files(tmp_path, monkeypatch):
+    log = record(tmp_path / "log")
+    plain, first = (episode_from_log(log, 20.0, ["scene"], cache=cache) for cache in (None, tmp_path / "cache"))
+    assert isinstance(first.images["scene"], np.memmap) and np.array_equal(first.images["scene"], plain.images["scene"])
+    monkeypatch.setattr(from_log, "_pictures", lambda *_: pytest.fail("they are kept"))
+    again = episode_from_log(log, 20.0, ["scene"], cache=tmp_path / "cache")
+    assert np.array_equal(again.images["scene"], plain.images["scene"])
 
 
 def test_columns_say_mode_decision_margin_and_what_was_perceived(tmp_path):
