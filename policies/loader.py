@@ -49,7 +49,7 @@ class Batch:
     def roll_on(self) -> None:
         """Let torch's own generators go on after this batch's draws."""
         torch.set_rng_state(self.dice)
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.manual_seed(self.seed)
 
 
