@@ -36,7 +36,7 @@ from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import DemoSettings
 from robot_stack.demo.collect import plan, record
 from robot_stack.learn import load_episodes
-from robot_stack.relabel.commands import LABELLERS, labeller_of
+from robot_stack.relabel.commands import labeller_of
 from robot_stack.relabel.runs import Job as LabelJob
 from robot_stack.relabel.runs import Run, relabel
 from robot_stack.replay.crew import Setup
@@ -96,7 +96,7 @@ def whole(path: Path, make: Callable[[Path], object]) -> Path:
 def labelled(root: Path, *names: str, settings: Sequence[str] = ()) -> list[Run]:
     """Run the labellers on `root`."""
     command = load(RelabelCommand, [f"dataset={root}", *settings])
-    return [relabel(LabelJob(root, 30.0, labeller_of(name), LABELLERS[name](command))) for name in names]
+    return [relabel(LabelJob(root, 30.0, labeller_of(name), getattr(command, name))) for name in names]
 
 
 def speed(root: Path, name: str) -> float:
