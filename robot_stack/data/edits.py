@@ -17,6 +17,7 @@ from typing import Any
 
 from robot_stack.data.labels import label_file, labels_folder
 from robot_stack.data.recording import Entry, row_of
+from robot_stack.data.whole_file import whole
 from robot_stack.errors import DataError
 
 Entries = Iterator[Entry]
@@ -77,18 +78,15 @@ def read_edits(root: Path) -> list[Edit]:
 def write_edits(root: Path, edits: list[Edit]) -> None:
     """Replace the journal of `root`, all or nothing; without edits there is none. Raises DataError where that is refused."""
     file = journal(root)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         if not edits:
             file.unlink(missing_ok=True)
             return
-        with partial.open("w", encoding="utf-8") as stream:
+        with whole(file) as partial, partial.open("w", encoding="utf-8") as stream:
             stream.writelines(json.dumps(_line(edit, file.parent.resolve())) + "\n" for edit in edits)
             stream.flush()
             os.fsync(stream.fileno())
-        partial.replace(file)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DataError(f"{file}: {error.strerror}; the dataset and its earlier edits are as they were") from error
 
 

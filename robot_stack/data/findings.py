@@ -1,12 +1,12 @@
 """What the quality gate found wrong with an episode: a file beside its log, which is never touched."""
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from robot_stack.data.whole_file import whole
 from robot_stack.errors import DataError
 
 TRASH = ".trash"
@@ -33,12 +33,11 @@ def write_findings(log: Path, findings: Sequence[Finding], accepted: bool = Fals
     Raises DataError where the disk refuses it; an older file is kept then.
     """
     about = {"findings": [asdict(f) for f in findings], "accepted": accepted, "when": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-    file, partial = log / FINDINGS, log / f".{FINDINGS}.{os.getpid()}"
+    file = log / FINDINGS
     try:
-        partial.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        partial.replace(file)
+        with whole(file) as partial:
+            partial.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DataError(f"{file}: {error.strerror}; the log itself is whole") from error
 
 

@@ -7,7 +7,6 @@ so labels made at one rate, or before an edit, are right at another and after it
 """
 
 import json
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_stack.data.recording import ROW_NS, Entry, Recording, row_of
+from robot_stack.data.whole_file import whole
 from robot_stack.errors import DataError
 
 AT, INSTRUCTION = "at", "instruction"
@@ -58,13 +58,11 @@ def write_labels(file: Path, labels: Labels, at: NDArray[np.int64], about: Mappi
     columns = {AT: pa.array(at)} | {name: _arrow(v) for name, v in labels.items() if isinstance(v, np.ndarray)}
     text = json.dumps({**about, "scalars": scalars}, sort_keys=True)
     table = pa.table(columns).replace_schema_metadata({_ABOUT: text.encode()})
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, partial, compression="zstd")
-        partial.replace(file)
+        with whole(file) as partial:
+            pq.write_table(table, partial, compression="zstd")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DataError(f"{file}: {error.strerror or error}; the dataset and its earlier labels are as they were") from error
 
 

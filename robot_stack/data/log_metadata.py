@@ -25,7 +25,7 @@ class LogMetadata:
     scenario: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     started: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-    version: str = field(default_factory=lambda: getattr(robot_stack, "__version__", "0.1.0"))
+    version: str = robot_stack.__version__
 
     @property
     def shadow(self) -> bool:
