@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from robot_stack.config.bounds import at_least
 from robot_stack.config.offline import CriticSettings
 from robot_stack.errors import ConfigError
 
@@ -34,14 +35,11 @@ class ActionsSettings:
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
             raise ConfigError(f"actions.source: found {self.source!r}, allowed {', '.join(SOURCES)}")
-        for name in ("width", "depth", "batch", "steps", "pixels", "components"):
-            if (value := getattr(self, name)) < 1:
-                raise ConfigError(f"actions.{name}: found {value}, allowed 1 or more")
+        at_least("actions", self, 1, "width", "depth", "batch", "steps", "pixels", "components")
+        at_least("actions", self, 0, "past")
         for name in ("dropout", "validation", "withhold"):
             if not 0.0 <= (share := getattr(self, name)) < 1.0:
                 raise ConfigError(f"actions.{name}: found {share}, allowed 0 up to 1")
-        if self.past < 0:
-            raise ConfigError(f"actions.past: found {self.past}, allowed 0 or more")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ WEIGHTS_BY = ("return", "advantage", "value", "togo", "critic")
 SUCCESS_BY = ("auto", "mark", "column", "detector")
 RATERS = ("rule", "browser", "model")
 GOALS = ("last", "future")
+CONSTRAINTS = ("limits", "workspace", "keep_out", "contact", "detector")
+"""What `relabel.margins` works out."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,10 @@ class MarginSettings:
     robot: str = ""
     of: list[str] = field(default_factory=lambda: ["keep_out"])
     most: float = 0.15
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.of) - set(CONSTRAINTS)):
+            raise ConfigError(f"margins.of: found {', '.join(unknown)}, allowed {', '.join(CONSTRAINTS)}")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 
+from robot_stack.config.bounds import at_least
 from robot_stack.errors import ConfigError
 
 KINDS = ("", "scripted", "leader", "gamepad", "keyboard", "spacemouse", "joy")
@@ -53,9 +54,7 @@ class TeleopSettings:
         for key, allowed in (("kind", KINDS), ("release", RELEASES), ("frame", FRAMES)):
             if (value := getattr(self, key)) not in allowed:
                 raise ConfigError(f"teleop.{key}: found {value!r}, allowed {', '.join(filter(None, allowed))}")
-        for one in fields(self):
-            least = 0.005 if one.name in ("period_s", "silent_s", "retry_s", "lead") else 0.0
-            if one.type is float and one.name != "yaw" and not (value := getattr(self, one.name)) >= least:
-                raise ConfigError(f"teleop.{one.name}: found {value}, allowed {least:g} or more")
+        at_least("teleop", self, 0.005, "period_s", "silent_s", "retry_s", "lead")
+        at_least("teleop", self, 0.0, *(one.name for one in fields(self) if one.type is float and one.name != "yaw"))
         if not self.deadband < 1.0:
             raise ConfigError(f"teleop.deadband: found {self.deadband}, allowed below 1 (a share of full tilt)")

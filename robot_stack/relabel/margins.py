@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from robot_stack.config.relabel import MarginSettings
+from robot_stack.config.relabel import CONSTRAINTS, MarginSettings
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from robot_stack.data.labels import Labels
@@ -31,7 +31,6 @@ from safety.margins import obstacle_margins, workspace_margins
 
 NEVER = 1e3
 """The h of what cannot be broken."""
-CONSTRAINTS = ("limits", "workspace", "keep_out", "contact", "detector")
 
 
 def constraints(episode: Recording, q: Array, spec: RobotSpec) -> dict[str, Array]:
@@ -92,8 +91,6 @@ def _robot(name: str) -> RobotSpec:
 
 def label(episode: Recording, settings: MarginSettings, gathered: None) -> Labels:
     """`h_NAME` (n,) of every constraint, and `h` (n,)."""
-    if unknown := sorted(set(settings.of) - set(CONSTRAINTS)):
-        raise ConfigError(f"margins.of: found {', '.join(unknown)}, allowed {', '.join(CONSTRAINTS)}")
     name = settings.robot or episode.robot
     try:
         spec = _robot(name)
