@@ -1,6 +1,5 @@
 """`robot-stack record`: the running graph and its recorder as the session's rig."""
 
-import json
 import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -27,8 +26,8 @@ from robot_stack.graph import RECORDER_NODE
 from robot_stack.supervisor import Graph
 from robot_stack.types import Mode, Request
 
-ASK_S = 0.25
-"""The recorder is asked how it stands this often."""
+ASK_S, ANSWER_S = 0.25, 10.0
+"""The recorder is asked how it stands this often, and has so long to answer."""
 
 VERBS = ("start", "stop", "discard", "status", "mark_success", "mark_failure")
 """The services of recorder_node."""
@@ -138,7 +137,7 @@ class GraphRig:
         if self._status and now - self._asked < ASK_S:
             return self._status
         try:
-            status = json.loads(self._call("status"))
+            status = self._graph.operator.recorder_status(ANSWER_S)
         except RobotStackError as error:  # it may be started again; its log is cut then
             status = {**SILENT, "fault": str(error)}
         messages, before = status["messages"], self._status.get("messages", {})
@@ -150,7 +149,7 @@ class GraphRig:
         return self._status
 
     def _call(self, verb: str) -> str:
-        granted, said = self._graph.operator.trigger(f"/{RECORDER_NODE}/{verb}", 70.0 if verb == "stop" else 10.0)
+        granted, said = self._graph.operator.trigger(f"/{RECORDER_NODE}/{verb}", ANSWER_S)
         if not granted:
             raise RobotStackError(f"recorder: {verb}: {said}")
         return said

@@ -30,6 +30,8 @@ from robot_stack.types import Mode, Request, Step
 KEPT_STEPS = 500
 """How many verdicts are kept for `wait_for`: five seconds of them."""
 ASK_AGAIN_S = 2.0
+CLOSED_S = 70.0
+"""recorder_node gives what it has heard a minute to get into the log before it closes it."""
 
 
 class Operator:
@@ -117,7 +119,7 @@ class Operator:
         texts = self._permit(RECORDER_NODE, f"path {path}") | {"path": str(path), "scenario": scenario}
         self.set_text(RECORDER_NODE, texts, timeout_s)
 
-    def stop_log(self, timeout_s: float = 10.0) -> str:
+    def stop_log(self, timeout_s: float = CLOSED_S) -> str:
         """Let recorder_node close its log; what it says about it. Raises RobotStackError when it refuses."""
         return self._granted(f"/{RECORDER_NODE}/stop", timeout_s)
 
