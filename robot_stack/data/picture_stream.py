@@ -53,9 +53,8 @@ def require_encoder(name: str) -> None:
     try:
         av.Codec(name, "w")
     except ValueError as error:
-        raise ConfigError(
-            f"collect.encoder: found {name!r}, which this FFmpeg does not have; allowed: libx264, or ..."
-        ) from error
+        allowed = "allowed libx264, or another H.264 encoder that `ffmpeg -encoders` lists"
+        raise ConfigError(f"collect.encoder: found {name!r}, which this FFmpeg does not have; {allowed}") from error
 
 
 class StreamEncoder:

@@ -207,11 +207,10 @@ def _heat(reading: Any) -> tuple[float | None, tuple[str, ...]]:
     return (None, ()) if reading is None else (reading.temperature, reading.faults)
 
 
-def _wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+def _wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.005)
-    return condition()
 
 
 def make_job(node: ManagedNode) -> ArmJob:

@@ -21,7 +21,7 @@ def description(start: Callable[[Any], list[Any]], command: str, **arguments: tu
     gives once they are known."""
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
-    from launch import LaunchDescription
+    from launch import LaunchDescription  # type: ignore[attr-defined]  # mypy takes our folder of that name for it
 
     arguments["overrides"] = ("", f"settings, as `robot-stack {command}` takes them")
     declared = [DeclareLaunchArgument(name, default_value=by, description=text) for name, (by, text) in arguments.items()]
