@@ -8,7 +8,6 @@ what one shared prefix is worth (the paper's curve: -73 % at N = 32). `ours` is 
 the engine that `run.engine=auto` takes here. `robot-stack bench policy_latency=40` for 40 rounds.
 """
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.harness import Result
 from policies.bundle import MODEL
@@ -42,6 +42,8 @@ POLICIES = ("vla", "flow")
 CANDIDATES = (1, 4, 8, 16, 32, 64)
 ROUNDS, WARM_UP = 20, 2
 DEFAULT, MANY = 16, 32
+STEPS = (4, 2)
+"""Of `vla`, beside the 8 it is shipped with."""
 COMPILED = MANY
 """torch.compile takes minutes, so it is compared at this N only."""
 Cell = tuple[str, str, int]
@@ -70,15 +72,19 @@ def main(arguments: Sequence[str]) -> list[Result]:
         calls: dict[Cell, Callable[[], object]] = {}
         for name, one in made.items():
             calls |= _calls(name, one)
+        for steps in STEPS:
+            fewer = _make("vla", Path(folder) / f"vla_{steps}", f"policy.steps={steps}")
+            calls |= {(f"vla, {steps} steps", "ours", n): _decides(fewer, n) for n in (1, MANY)}
         samples = _in_turns(calls, rounds)
+        gflop = {name: {n: _gflop(one, n) for n in CANDIDATES} for name, one in made.items()}
         engine = OnnxPolicy(made["vla"].bundle, MANY, engine="auto").engine
-    extra = {"engine": engine, "threads": 1, "rows": _rows(samples)} | _ratios(samples)
+    extra = {"engine": engine, "threads": 1, "rows": _rows(samples), "gflop": gflop} | _ratios(samples)
     return [_result(name, samples, extra if name == "vla" else {}) for name in POLICIES]
 
 
-def _make(name: str, folder: Path) -> Made:
+def _make(name: str, folder: Path, *overrides: str) -> Made:
     rng = np.random.default_rng(0)
-    settings = load(TrainCommand, ["dataset=", f"policy={name}"]).policy
+    settings = load(TrainCommand, ["dataset=", f"policy={name}", *overrides]).policy
     pictures = {camera: rng.integers(0, 255, (80, 128, 128, 3), np.uint8) for camera in ("scene", "wrist")}
     action = np.cumsum(rng.normal(0.0, 0.02, (80, 7)), axis=0)
     joints = tuple(f"joint_{i}" for i in range(7))
@@ -89,7 +95,8 @@ def _make(name: str, folder: Path) -> Made:
     selector = CoinFlipNetwork(policy.num_features, TacoSettings()).eval()
     bundle = export_bundle(checkpoint, folder / "bundle", selector, [episode])
     decisions = {shared: Decision(policy, selector, shared).eval() for shared in (True, False)}
-    write_graph(decisions[False], folder / "unshared.onnx")
+    if not overrides:
+        write_graph(decisions[False], folder / "unshared.onnx")
     torch.onnx.export(
         selector, (torch.zeros(3, policy.num_features),), str(folder / "selector.onnx"), input_names=["noise"], dynamo=True,
         output_names=["counts"], dynamic_shapes=({0: torch.export.Dim("candidates", min=1, max=4096)},), external_data=False,
@@ -103,18 +110,38 @@ def _calls(name: str, made: Made) -> dict[Cell, Callable[[], object]]:
     """What takes turns: every engine, for every N, with and without a shared prefix; the selector alone, at N = DEFAULT."""
     calls: dict[Cell, Callable[[], object]] = {}
     for n in CANDIDATES:
-        policy = OnnxPolicy(made.bundle, n, engine="auto")
-        feed = policy.feed(made.seen)
-        calls[name, "ours", n] = lambda policy=policy: policy.decide(made.seen)  # type: ignore[misc]
+        calls[name, "ours", n], feed = _decides(made, n), OnnxPolicy(made.bundle, n).feed(made.seen)
         for label, engine in _engines(made, n).items():
             calls[name, label, n] = lambda engine=engine, feed=feed: engine.run(["chunk", "winner", "counts"], feed)  # type: ignore[misc]
     alone, features = _fastest(made.selector, DEFAULT), np.ones((DEFAULT, made.features), np.float32)
     calls[name, "selector alone", DEFAULT] = lambda: alone.run(["counts"], {"noise": features})
-    compiled = TorchEngine(torch.compile(made.decisions[True], dynamic=False), OUTPUTS)  # type: ignore[arg-type]
-    feed = OnnxPolicy(made.bundle, COMPILED).feed(made.seen)
-    if os.environ.get("ROBOT_STACK_COMPILE", "1") != "0":
-        calls[name, "torch.compile", COMPILED] = lambda: compiled.run(["chunk", "winner", "counts"], feed)
+    if compiled := _compiled(made):
+        calls[name, "torch.compile", COMPILED] = compiled
     return calls
+
+
+def _compiled(made: Made) -> Callable[[], object] | None:
+    """The decision compiled by PyTorch, warm; none where it has no compiler to do it with."""
+    engine = TorchEngine(torch.compile(made.decisions[True], dynamic=False), OUTPUTS)  # type: ignore[arg-type]
+    feed = OnnxPolicy(made.bundle, COMPILED).feed(made.seen)
+    try:
+        engine.run(OUTPUTS, feed)
+    except Exception as error:  # whatever its compiler says
+        print(f"torch.compile: {error}", flush=True)
+        return None
+    return lambda: engine.run(["chunk", "winner", "counts"], feed)
+
+
+def _decides(made: Made, candidates: int) -> Callable[[], object]:
+    policy = OnnxPolicy(made.bundle, candidates, engine="auto")
+    return lambda: policy.decide(made.seen)
+
+
+def _gflop(made: Made, candidates: int) -> float:
+    """Products of one decision, in 10^9 operations (a multiplication and an addition are two)."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        made.decisions[True](made.decisions[True].example(candidates))
+    return counter.get_total_flops() / 1e9
 
 
 def _engines(made: Made, candidates: int) -> dict[str, Engine]:
@@ -157,6 +184,7 @@ def _ratios(samples: Mapping[Cell, Sequence[float]]) -> dict[str, Any]:
         "exported_over_eager": min(eager[f"{p}, N = {DEFAULT}"] for p in POLICIES),
         "exported_over_eager_each": eager,
         "vla_n32_over_n1": ms["vla", "ours", MANY] / ms["vla", "ours", 1],
+        "vla_n32_over_n1_of_steps": {s: ms[f"vla, {s} steps", "ours", MANY] / ms[f"vla, {s} steps", "ours", 1] for s in STEPS},
         "flow_n32_over_n1": ms["flow", "ours", MANY] / ms["flow", "ours", 1],
         "selector_share": ms["vla", "selector alone", DEFAULT] / ms["vla", "ours", DEFAULT],
         "selector_share_flow": ms["flow", "selector alone", DEFAULT] / ms["flow", "ours", DEFAULT],
