@@ -149,7 +149,8 @@ def load_critic(folder: Path) -> tuple[Critic, dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
             said = json.loads((file.metadata() or {})["critic"])
-            critic = Critic(*said["sizes"], CriticSettings(**said["settings"]))
+            states, actions = said["sizes"]
+            critic = Critic(states, actions, CriticSettings(**said["settings"]))
             critic.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise PolicyError(f"{path}: can't be read: {error!r}; allowed what training wrote; train the critic again") from error

@@ -66,7 +66,7 @@ def train_actor(critic: Critic, data: Transitions, settings: PrdcSettings) -> Ac
             scale = settings.alpha / q.detach().abs().mean().clamp(min=1e-6)
             loss = -scale * q.mean() + (mean - nearest(s[rows], mean)).square().mean()
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
     with torch.no_grad():
         mean = actor.net(s)

@@ -51,7 +51,7 @@ class QRank(nn.Module):
         s = self.critic.states(observed(condition, joints))
         z = self.critic.actions(modes_of(self.basis, delta))
         best, q = self.improved(s, z)
-        moved = ((best - z) * self.critic.a_std).unflatten(1, (len(self.basis), delta.shape[2]))
+        moved = ((best - z) * self.critic.a_std).reshape(-1, len(self.basis), delta.shape[2])
         return delta + torch.matmul(self.basis.T, moved), q
 
     def improved(self, s: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,7 +113,7 @@ def _train_edit(critic: Critic, data: Transitions, settings: QRankSettings) -> n
             rows = torch.randint(len(s), (learning.batch,))
             loss = -critic.q(s[rows], z[rows] + settings.edit * edit(_both(s[rows], z[rows]))).mean()
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
     return edit
 

@@ -115,7 +115,8 @@ def _loss(critic: Critic, slow: list[Tensor], batch: Transitions) -> Tensor:
         y = targets(critic, batch)
     u = before - critic.v(batch.s)
     weight = torch.where(u.detach() < 0.0, 1.0 - settings.expectile, settings.expectile)
-    return huber(critic.q(batch.s, batch.a) - y, settings.huber) + (weight * u.square()).mean()
+    loss: Tensor = huber(critic.q(batch.s, batch.a) - y, settings.huber) + (weight * u.square()).mean()
+    return loss
 
 
 def targets(critic: Critic, batch: Transitions) -> Tensor:
@@ -128,7 +129,8 @@ def huber(x: Tensor, b: float) -> Tensor:
     """The mean of l(x)."""
     if b == 0.0:
         return x.square().mean()
-    return F.huber_loss(x, torch.zeros_like(x), delta=b) / b
+    loss: Tensor = F.huber_loss(x, torch.zeros_like(x), delta=b) / b
+    return loss
 
 
 @torch.no_grad()

@@ -65,7 +65,7 @@ def together(parts: Sequence[Transitions]) -> Transitions:
 @torch.no_grad()
 def _states(policy: ChunkPolicy, frames: Frames) -> Tensor:
     found = []
-    for rows in torch.arange(len(frames)).split(BATCH):
+    for rows in torch.split(torch.arange(len(frames)), BATCH):
         joints = policy.joint_inputs(frames.q[rows], frames.qd[rows] if policy.settings.velocity else None)
         pictures = [p[rows].float() for p in frames.pictures]
         found.append(observed(policy.encode(pictures, joints, frames.tokens[rows]), joints))

@@ -64,7 +64,7 @@ Curve = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 def _smooth(curve: Sequence[float]) -> Curve:
     """The median of each point and its neighbours: one outlier makes no peak."""
     padded = np.concatenate([curve[:1], curve, curve[-1:]])
-    return np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
+    return np.asarray(np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0), dtype=np.float64)
 
 
 def _peak_of_q(q: Curve) -> int | None:
