@@ -34,6 +34,7 @@ from typing import Any
 from robot_stack.data.wire_scalars import SEAL, meaning, stamp_ns
 from robot_stack.errors import ConfigError, ContractError
 from robot_stack.graph import POLICY_CHUNK, TELEOP_CHUNK
+from robot_stack.secure.private import write_new
 from robot_stack.types import Request
 
 GRAPH = "graph"
@@ -184,8 +185,6 @@ def _content(message: Any) -> tuple[list[str], list[int], bytes | memoryview]:
 
 
 def _write_private(file: Path, text: str) -> None:
-    """`file` with `text`, made anew and 0600 from its first byte on."""
+    """`file` with `text`, made anew."""
     file.unlink(missing_ok=True)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="ascii") as stream:
-        stream.write(text)
+    write_new(file, text.encode("ascii"))

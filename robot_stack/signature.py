@@ -8,12 +8,12 @@ start of the sha256 of the public key, and says only which key to look for.
 import base64
 import binascii
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_stack.errors import ConfigError, PolicyError
+from robot_stack.secure.private import write_new
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -35,11 +35,9 @@ def make_key_pair(path: Path) -> tuple[Path, Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for file, text, mode in ((path, private_text, 0o600), (public, public_text, 0o644)):
         try:
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            write_new(file, text, mode)
         except FileExistsError:
             raise ConfigError(f"key: {file} exists, allowed a new file: a key is never overwritten") from None
-        with open(descriptor, "wb") as stream:
-            stream.write(text)
     return path, public
 
 

@@ -5,7 +5,6 @@ who cannot say what they may. Keys are ECDSA on P-256, documents are signed as S
 keys of the authorities are not written: nobody can add to the keystore; another `robot-stack secure enclaves` draws a new one.
 """
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from robot_stack.errors import ConfigError
 from robot_stack.secure.enclaves import Enclave, governance, permissions
+from robot_stack.secure.private import write_new
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -54,7 +54,7 @@ def make_keystore(folder: Path, listed: Sequence[Enclave], days: int) -> Path:
         }
         for name, content in files.items():
             (place / name).write_bytes(content)
-        _write_key(place / "key.pem", key)
+        write_new(place / "key.pem", _secret(key))
     return folder
 
 
@@ -93,9 +93,7 @@ def _pem(certificate: "x509.Certificate") -> bytes:
     return certificate.public_bytes(Encoding.PEM)
 
 
-def _write_key(file: Path, key: "EllipticCurvePrivateKey") -> None:
+def _secret(key: "EllipticCurvePrivateKey") -> bytes:
     from cryptography.hazmat.primitives import serialization as form
 
-    content = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as stream:
-        stream.write(content)
+    return key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
