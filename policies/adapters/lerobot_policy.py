@@ -217,6 +217,8 @@ class DiffusionNetwork(nn.Module):
             model.noise_scheduler = DDIMScheduler.from_config(model.noise_scheduler.config)
             model.num_inference_steps = DDIM_STEPS
         self.steps = int(model.num_inference_steps)
+        model.noise_scheduler.set_timesteps(self.steps)
+        self.times = [int(t) for t in model.noise_scheduler.timesteps]
         draw = torch.randn(1, self.moments - 1, len(around.to_robot), generator=torch.Generator().manual_seed(0))
         self.register_buffer("past", draw)
 
@@ -234,8 +236,7 @@ class DiffusionNetwork(nn.Module):
         batch[IMAGES] = images[:, None].expand(-1, self.moments, -1, -1, -1, -1)
         condition = model._prepare_global_conditioning(batch).expand(noise.shape[0], -1)
         sample, scheduler = self.started(noise), model.noise_scheduler
-        scheduler.set_timesteps(self.steps)
-        for t in scheduler.timesteps.tolist():
+        for t in self.times:
             time = torch.full((noise.shape[0],), t, dtype=torch.long)
             sample = scheduler.step(model.unet(sample, time, global_cond=condition), t, sample).prev_sample
         actions = sample[:, self.moments - 1 :]
