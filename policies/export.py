@@ -8,7 +8,7 @@ pseudo-counts (or, of `q_rank`, Q) and the arg-max. Out: chunk (T, J), winner, c
 import logging
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +34,8 @@ OUTPUTS = ["chunk", "winner", "counts", "features", "candidates"]
 class Decision(nn.Module):
     """The exported graph as a module. Without a selector the counts are zero and candidate 0 wins.
 
-    `shared` False encodes the observation once for each candidate, as the code published with TACO does: for comparison only.
+    `shared` False encodes the observation once for each candidate, as the code published with TACO does, and takes the mean of
+    what are N equal conditions: for comparison only.
     """
 
     gains: Tensor
@@ -58,17 +59,22 @@ class Decision(nn.Module):
             feed["tokens"] = torch.zeros(settings.tokens, dtype=torch.int64)
         return feed | {"plan": torch.zeros(noise.shape[1:]), "given": torch.zeros(1, dtype=torch.int64), "noise": noise}
 
+    def _condition(self, seen: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        cameras = zip(self.resize, self.policy.shape.cameras, strict=True)
+        pictures = [resize(seen[f"image_{name}"]) for resize, (name, _) in cameras]
+        return self.policy.encode(pictures, inputs, seen.get("tokens"))
+
+    def _repeated(self, seen: Mapping[str, Tensor], inputs: Tensor, noise: Tensor) -> Tensor:
+        many = {name: value.expand(noise.shape[0], *value.shape[1:]) for name, value in seen.items()}
+        return self._condition(many, inputs.expand(noise.shape[0], -1)).mean(0, keepdim=True)
+
     def forward(self, feed: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """OUTPUTS of the inputs `feed` (`example`)."""
         policy, joints, noise = self.policy, feed["joints"], feed["noise"]
         seen = {name: value[None] for name, value in feed.items() if name in ("joints", "speeds", "tokens")}
         seen |= {name: value.float()[None] for name, value in feed.items() if name.startswith("image_")}  # TensorRT asks it first
-        if not self.shared:
-            seen = {name: value.expand(len(noise), *value.shape[1:]) for name, value in seen.items()}
-        cameras = zip(self.resize, policy.shape.cameras, strict=True)
-        pictures = [resize(seen[f"image_{name}"]) for resize, (name, _) in cameras]
         inputs = policy.joint_inputs(seen["joints"], seen.get("speeds"))
-        condition = policy.encode(pictures, inputs, seen.get("tokens"))
+        condition = self._condition(seen, inputs) if self.shared else self._repeated(seen, inputs, noise)
         gain = self.gains[feed["given"]][0]
         delta, features = policy.sample(condition, policy.centre(inputs), noise, feed["plan"] - joints, gain)
         if isinstance(self.selector, QRank):
