@@ -7,7 +7,6 @@ Unit: microseconds of one tick with the adversary's own work, mean of a batch.
 """
 
 import hashlib
-import json
 import sys
 import time
 from collections import Counter
@@ -19,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.adversary import Adversary, excess
-from benchmarks.harness import Result, ledger_rows, store, table
+from benchmarks.harness import Result, keep, ledger_rows, store, table
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import SafetySettings
 from safety.layer import SafetyLayer
@@ -60,15 +59,13 @@ def batch(seed: int) -> dict[str, Any]:
 
 def run(streams: int, processes: int, folder: Path = ROOT / "runs" / "adversarial") -> list[dict[str, Any]]:
     """The tallies of seeds 0, 1, ... that make up at least `streams`; those that are on disk already are not run again."""
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{code_hash()}.jsonl"
     done, wanted = {one["seed"]: one for one in ledger_rows(file)}, range(-(-streams // BATCH))
     missing = [seed for seed in wanted if seed not in done]
-    with file.open("a", encoding="utf-8") as out, ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes) as pool:
         for one in tqdm(pool.map(batch, missing), total=len(missing), desc=f"adversarial, {BATCH} streams each", unit="batch"):
             done[one["seed"]] = one
-            out.write(json.dumps(one) + "\n")
-            out.flush()
+            keep(file, one)
             if one["exceptions"] or one["out_of_limits"]:
                 tqdm.write(f"adversarial: seed {one['seed']}: {one['out_of_limits']} out of limits; {one['first']}")
     return [done[seed] for seed in wanted]

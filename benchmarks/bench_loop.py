@@ -24,10 +24,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from benchmarks import state_arm
-from benchmarks.harness import Result, ledger_rows
+from benchmarks.harness import Result, keep, ledger_rows
 from benchmarks.state_arm import StatePolicy
 from drivers.scenario import SCENARIOS
 from robot_stack.config.labellers import HardCasesSettings
@@ -51,7 +52,7 @@ BEFORE_S, LIMIT_S = 0.5, 16.0
 """The human takes over so long before the moment, where it goes wrong and has not yet; how long a corrected episode may last."""
 
 SETUP = replace(state_arm.SETUP, safety=replace(state_arm.SETUP.safety, use_filter=True))
-CODE = ("benchmarks/state_arm.py", "robot_stack/relabel/hard_cases.py")
+CODE = ("benchmarks/bench_loop.py", "benchmarks/state_arm.py", "robot_stack/relabel/hard_cases.py")
 NAMES = ("before", "after", "corrections by lot", "more demonstrations")
 
 
@@ -94,7 +95,7 @@ def play(learner: Learner, seed: int, log: Path | None = None, take_over_s: floa
 def deployed(learner: Learner, seed: int, out: Path) -> Path:
     """Logs of `learner` from starts it has not seen, and which succeeded."""
     success = {}
-    for i in tqdm(range(DEPLOYED), desc="deployed", unit="episode", disable=None):
+    for i in tqdm(range(DEPLOYED), desc="deployed", unit="episode"):
         start = DEPLOY_SEED + 1_000 * seed + i
         success[f"episode_{start}"] = play(learner, start, out / f"episode_{start}")[0].success
     (out / "success.json").write_text(json.dumps(success))
@@ -123,7 +124,7 @@ def worst(logs: Path, count: int) -> list[Moment]:
 
 def corrections(learner: Learner, takeovers: Sequence[tuple[int, float]]) -> list[Episode]:
     """What a human does who takes over at (start, s)."""
-    made = [play(learner, start, take_over_s=max(at, 0.3))[1] for start, at in tqdm(takeovers, desc="corrected", disable=None)]
+    made = [play(learner, start, take_over_s=max(at, 0.3))[1] for start, at in tqdm(takeovers, desc="corrected")]
     return [lesson for lesson in made if lesson is not None]
 
 
@@ -144,7 +145,8 @@ def around(seed: int, out: Path) -> None:
         "more demonstrations": [*lessons, *more],
     }
     policies = {"before": learner.policy} | {name: state_arm.clone(part, seed) for name, part in taught.items()}
-    torch.save({name: policy.state_dict() for name, policy in policies.items()}, out / "policies.pt")
+    for name, policy in policies.items():
+        save_file(policy.state_dict(), out / f"{name}.safetensors")
     success = json.loads((logs / "success.json").read_text())
     signals["corrected"] = {
         "episodes": len(moments),
@@ -162,17 +164,14 @@ def evaluated(folder: Path, seed: int) -> dict[str, dict[tuple[int, int], Outcom
     for row in ledger_rows(ledger):
         outcome = Outcome(**row["outcome"] | {"final_mode": Mode(row["outcome"]["final_mode"])})
         done[row["name"]][seed, outcome.seed] = outcome
-    weights = torch.load(folder / "policies.pt", weights_only=True)
-    with ledger.open("a") as file:
-        for name, start in tqdm([(n, s) for s in EVALUATED for n in NAMES if (seed, s) not in done[n]], disable=None):
-            policy = StatePolicy(len(weights[name]["mean"]))
-            policy.load_state_dict(weights[name])
-            crew = state_arm.crew_of(policy.eval(), SETUP, start)
-            outcome = Run(crew, SCENARIOS["nominal"], start).run(state_arm.LIMIT_S)
-            row = {"name": name, "outcome": asdict(outcome)}
-            file.write(json.dumps(row, default=lambda mode: mode.value) + "\n")
-            file.flush()
-            done[name][seed, start] = outcome
+    weights = {name: load_file(folder / f"{name}.safetensors") for name in NAMES}
+    for name, start in tqdm([(n, s) for s in EVALUATED for n in NAMES if (seed, s) not in done[n]]):
+        policy = StatePolicy(len(weights[name]["mean"]))
+        policy.load_state_dict(weights[name])
+        crew = state_arm.crew_of(policy.eval(), SETUP, start)
+        outcome = Run(crew, SCENARIOS["nominal"], start).run(state_arm.LIMIT_S)
+        keep(ledger, {"name": name, "outcome": asdict(outcome)})
+        done[name][seed, start] = outcome
     return done
 
 

@@ -11,7 +11,6 @@ before, from `FIRST` on. What is done is kept in `runs/ope`, so that an interrup
 """
 
 import hashlib
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.harness import Result, ledger_rows, store, table
+from benchmarks.harness import Result, keep, ledger_rows, store, table
 from benchmarks.ope_boat import BEHAVIOUR, DECISIONS, ROWERS, Rower, logged, true_value
 from robot_stack.replay.ope.estimate import Estimator, Evaluation, estimate
 from robot_stack.replay.ope.ranking import rank_correlation, regret, sharpe_ratio
@@ -71,18 +70,15 @@ def scores(
 ) -> list[Score]:
     """Every estimator on the log of every seed; those that are in `file` are not run again."""
     done = {(row["seed"], row["variant"]): Score(**row) for row in ledger_rows(file)}
-    file.parent.mkdir(parents=True, exist_ok=True)
     missing = [(seed, name) for seed in seeds for name in variants if (seed, name) not in done]
-    with file.open("a", encoding="utf-8") as ledger:
-        for seed, name in tqdm(missing, desc="off-policy evaluation", unit="log x estimator"):
-            data, (estimator, how) = logged(BEHAVIOUR, episodes, seed), variants[name]
-            begin = time.process_time()
-            found = [estimate(data, rower.target(), estimator, how) for rower in rowers[1:]]
-            cpu_s = (time.process_time() - begin) / len(found)
-            row = Score(seed, name, float(data.returns().mean()), [[e.value, e.low, e.high] for e in found], cpu_s)
-            done[seed, name] = row
-            ledger.write(json.dumps(row.__dict__) + "\n")
-            ledger.flush()
+    for seed, name in tqdm(missing, desc="off-policy evaluation", unit="log x estimator"):
+        data, (estimator, how) = logged(BEHAVIOUR, episodes, seed), variants[name]
+        begin = time.process_time()
+        found = [estimate(data, rower.target(), estimator, how) for rower in rowers[1:]]
+        cpu_s = (time.process_time() - begin) / len(found)
+        row = Score(seed, name, float(data.returns().mean()), [[e.value, e.low, e.high] for e in found], cpu_s)
+        done[seed, name] = row
+        keep(file, row.__dict__)
     return [done[seed, name] for seed in seeds for name in variants]
 
 

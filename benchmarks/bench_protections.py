@@ -6,14 +6,13 @@ run goes on where it was. A cell runs all `SEEDS` seeds unless, from `LEAST` on,
 alone beyond doubt (`robot_stack.replay.sequential`).
 """
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.harness import Result, ledger_rows
+from benchmarks.harness import Result, keep, ledger_rows
 from robot_stack.config.commands import DemoCommand
 from robot_stack.config.load import load
 from robot_stack.data.log_reader import read_log
@@ -88,14 +87,11 @@ def kept(file: Path) -> Results:
 def play(trial: Trial, file: Path) -> Results:
     """All rounds, each outcome written to `file` as it comes."""
     results = kept(file)
-    with file.open("a") as ledger:
-        for first in range(0, len(SEEDS), ROUND):
-            jobs = list(open_jobs(trial, results, SEEDS[first : first + ROUND]))
-            for job, outcome in run_jobs(jobs, os.cpu_count() or 1) if jobs else ():
-                row = {"variant": job.variant.name, "condition": job.condition.name, "outcome": asdict(outcome)}
-                ledger.write(json.dumps(row, default=lambda mode: mode.value) + "\n")
-                ledger.flush()
-                results[job.variant.name, job.condition.name][job.seed] = outcome
+    for first in range(0, len(SEEDS), ROUND):
+        jobs = list(open_jobs(trial, results, SEEDS[first : first + ROUND]))
+        for job, outcome in run_jobs(jobs, os.cpu_count() or 1) if jobs else ():
+            keep(file, {"variant": job.variant.name, "condition": job.condition.name, "outcome": asdict(outcome)})
+            results[job.variant.name, job.condition.name][job.seed] = outcome
     return results
 
 

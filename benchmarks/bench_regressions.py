@@ -16,7 +16,6 @@ tries another robot than the demo's; the five go together. `processes=N`: of re-
 most so many pairs of an equivalent bundle.
 """
 
-import json
 import os
 import sys
 import time
@@ -27,7 +26,7 @@ from pathlib import Path
 
 from benchmarks.bench_protections import measured_latencies
 from benchmarks.equivalent import Export, equivalents
-from benchmarks.harness import Result, ledger_rows, store, table
+from benchmarks.harness import Result, keep, ledger_rows, store, table
 from benchmarks.planted import FAULTS, Planted, rewritten
 from robot_stack.config.commands import DemoCommand
 from robot_stack.config.gate import GateSettings
@@ -69,9 +68,7 @@ class Kept(UserDict[tuple[str, str, int], Outcome]):
             self.data[row["bundle"], row["condition"], row["seed"]] = Outcome(**outcome)
 
     def __setitem__(self, key: tuple[str, str, int], outcome: Outcome) -> None:
-        row = dict(zip(("bundle", "condition", "seed"), key, strict=True)) | {"outcome": asdict(outcome)}
-        with self._file.open("a") as ledger:
-            ledger.write(json.dumps(row, default=lambda mode: mode.value) + "\n")
+        keep(self._file, dict(zip(("bundle", "condition", "seed"), key, strict=True)) | {"outcome": asdict(outcome)})
         self.data[key] = outcome
 
 
@@ -113,8 +110,7 @@ def tried(trials: Trials, known: Kept) -> Iterator[dict[str, object]]:
     for one in (*FAULTS, *(Planted(name, "") for name, _ in equivalents(trials.export, NOISES, SELECTORS))):
         if one.name not in done:
             done[one.name] = judged_row(trials, one, episodes, logs, known)
-            with file.open("a") as ledger:
-                ledger.write(json.dumps(done[one.name]) + "\n")
+            keep(file, done[one.name])
         print(done[one.name], flush=True)
         yield done[one.name]
 

@@ -12,10 +12,9 @@ from there on; RLIF itself runs RL on it).
 
 Success, and how often the hand came nearer to the right cube than to the wrong one, over EVALUATIONS paired seeds from each of
 SEEDS trainings, Wilson 95 % intervals; networks are small and trained for few steps: compare the rows. Everything is kept in
-`runs/bench/relabel` and goes on where it stopped. Arguments: nothing, or some of `speed`, `mixed`, `helped`.
+`runs/bench/relabel` and goes on where it stopped. Argument: nothing, or the only table beside the speeds, `mixed` or `helped`.
 """
 
-import json
 import os
 import shutil
 import time
@@ -24,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Result, ledger_rows
+from benchmarks.harness import Result, keep, ledger_rows
 from benchmarks.helped import evaluate, help_out
 from policies.checkpoint import WEIGHTS
 from policies.export import export_bundle
@@ -35,6 +34,7 @@ from robot_stack.config.relabel import RelabelCommand
 from robot_stack.config.robot_file import load_robot
 from robot_stack.config.schema import DemoSettings
 from robot_stack.demo.collect import plan, record
+from robot_stack.errors import ConfigError
 from robot_stack.learn import load_episodes
 from robot_stack.relabel.commands import labeller_of
 from robot_stack.relabel.runs import Job as LabelJob
@@ -57,16 +57,18 @@ VARIANTS = {
 
 def main(arguments: Sequence[str]) -> Result:
     """See above. Every figure of the tables is in `extra`, those that are not measured yet are left out."""
-    asked = tuple(arguments) or ("speed", "mixed", "helped")
+    asked = tuple(arguments) or tuple(VARIANTS)
+    if unknown := set(asked) - set(VARIANTS):
+        raise ConfigError(f"bench relabel: found {sorted(unknown)}, allowed {', '.join(VARIANTS)}, or nothing for both")
     mixed = demonstrations(ROOT / "mixed", MIXED, clumsy_share=0.5)
-    speeds = {name: speed(mixed, name) for name in TIMED} if "speed" in asked else {}
+    speeds = {name: speed(mixed, name) for name in TIMED}
     extra: dict[str, Any] = {f"{name}_frames_per_s": round(s) for name, s in speeds.items()}
     if "mixed" in asked:
         labelled(mixed, "rewards", "weights")
         extra["mixed"] = table("mixed", mixed)
     if "helped" in asked:
         extra["helped"] = table("helped", helped_set(mixed))
-    return Result("relabel", "frames / processor s", list(speeds.values()) or [float("inf")], extra=extra)
+    return Result("relabel", "frames / processor s", list(speeds.values()), extra=extra)
 
 
 def setup() -> Setup:
@@ -175,6 +177,5 @@ def outcomes(name: str, root: Path, weights: str) -> Iterable[tuple[bool, bool]]
                 known[key] = evaluate(setup(), made, seed)
                 row = dict(zip(("name", "weights", "training", "seed"), key, strict=True))
                 row |= dict(zip(("success", "right_cube"), known[key], strict=True))
-                with ledger.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(row) + "\n")
+                keep(ledger, row)
             yield known[key]

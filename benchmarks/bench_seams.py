@@ -9,7 +9,6 @@ With what `robot-stack demo` learns, or `python -m benchmarks.bench_seams bundle
 `runs/bench/seams-<hash>`: an interrupted run goes on where it was. `seeds=N`: how many (100).
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import Result, ledger_rows, store, table
+from benchmarks.harness import Result, keep, ledger_rows, store, table
 from drivers.scenario import SCENARIOS
 from robot_stack.config.commands import DemoCommand
 from robot_stack.config.load import load
@@ -138,12 +137,10 @@ def main(arguments: Sequence[str] = ()) -> Result:
     file = folder / "episodes.jsonl"
     rows = list(ledger_rows(file))
     done = {(row["way"], row["seed"]) for row in rows}
-    with file.open("a") as ledger:
-        for seed in seeds:
-            for way in (way for way in WAYS if (way.name, seed) not in done):
-                rows.append(played(setup, bundle, way, seed))
-                ledger.write(json.dumps(rows[-1]) + "\n")
-                ledger.flush()
+    for seed in seeds:
+        for way in (way for way in WAYS if (way.name, seed) not in done):
+            rows.append(played(setup, bundle, way, seed))
+            keep(file, rows[-1])
     kept = [row for row in rows if row["seed"] in seeds]
     ratios = [(row["jerk_across"] / row["jerk_inside"]) ** 0.5 for row in kept if row["jerk_inside"] > 0.0]
     return Result("seams", "1", [ratio for ratio in ratios if np.isfinite(ratio)], extra={"rows": rows_of(kept)})
