@@ -4,16 +4,16 @@
 labelled, drawn from the slower half (the authors draw from the lower half of the returns); `against` on the same rows: the next
 state as the action, what SSORL without the transition before says (k = 0), and a ridge regression on the same window.
 `extra.arm`: success of behaviour cloning on all true actions, on a tenth true and the rest proxies, on a tenth true and the rest
-next states, and on the tenth alone; `SEEDS` draws and trainings, the same starts for all, Wilson intervals; differences from
-the full labels with Newcombe's for paired starts. `extra.door`: the same for `adroit_door`, human VR demonstrations, where
-actions are no positions: error of proxies, and of policies on held-out episodes, mean absolute and in actions' own units
-(-1..1), mean and range over the seeds. Every episode is kept in `runs/bench/ssorl-<hash>`: an interrupted run goes on.
+next states, and on the tenth alone; as many draws, trainings and starts as in `FULL`, the same starts for all, Wilson
+intervals; differences from the full labels with Newcombe's for paired starts. `extra.door`: the same for `adroit_door`, human
+VR demonstrations, where actions are no positions: error of proxies, and of policies on held-out episodes, mean absolute and in
+actions' own units (-1..1), mean and range over the seeds. Every episode is kept in `runs/bench/ssorl-<hash>`: an interrupted
+run goes on. `robot-stack bench ssorl=small`: the arm as in `SMALL`, in a few minutes.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch import nn
 from tqdm import tqdm
 
 from benchmarks import state_arm
-from benchmarks.harness import Result, ledger_rows
+from benchmarks.harness import Result, keep, ledger_rows
 from robot_stack.config.labellers import ActionsSettings
 from robot_stack.data.catalogue import Catalogue
 from robot_stack.data.episode import Episode
@@ -35,8 +35,7 @@ from robot_stack.replay.protections import difference, wilson
 from robot_stack.types import Array
 
 SHARED = Path(os.environ.get("ROBOT_STACK_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data" / "adroit_door"
-DEMONSTRATIONS, SHARE, SEEDS, STARTS = 60, 0.1, range(3), range(1_000, 1_025)
-FIRST_SEED = 30_000
+SHARE, FIRST_SEED, FIRST_START = 0.1, 30_000, 1_000
 DOOR_HELD, DOOR_SEEDS = 5, range(3)
 IDM = ActionsSettings(past=1, width=128, batch=128, steps=1500)
 WIDTH, CLONE_STEPS = 128, 1000
@@ -46,26 +45,40 @@ Labelled = tuple[list[int], list[int]]
 """Which demonstrations keep their actions, and which lose them."""
 
 
+@dataclass(frozen=True)
+class Size:
+    """Of the arm's table: demonstrations, seeds of draw and training, starts of each policy."""
+
+    demonstrations: int
+    seeds: int
+    starts: int
+
+
+FULL, SMALL = Size(60, 3, 25), Size(20, 1, 10)
+
+
 def main(arguments: Sequence[str] = ()) -> Result:
-    """Both tables; what there is no data for is left out."""
+    """Both tables; what there is no data for is left out. `arguments`: `small`, optional."""
     torch.set_num_threads(1)
-    folder = stage(Path("runs/bench"), "ssorl", [DEMONSTRATIONS, SHARE, IDM, WIDTH, CLONE_STEPS], CODE, collect).folder
+    size = SMALL if "small" in arguments else FULL
+    inputs = [size.demonstrations, SHARE, IDM, WIDTH, CLONE_STEPS]
+    folder = stage(Path("runs/bench"), "ssorl", inputs, CODE, lambda out: collect(out, size.demonstrations)).folder
     episodes = recorded(folder / "demonstrations.npz")
     ledger = folder / "outcomes.jsonl"
     errors, samples, peers = arm_errors(episodes)
     extra: dict[str, Any] = {"demonstrations": len(episodes), "labelled": round(SHARE * len(episodes)), "error": errors}
     if SHARED.is_dir():
         extra["door"] = door_table(ledger)
-    extra["arm"] = arm_table(play(episodes, ledger))
+    extra["arm"] = arm_table(play(episodes, size, ledger))
     return Result("ssorl", "rad", samples, against=peers, extra=extra)
 
 
-def collect(out: Path) -> None:
-    """Demonstrations of the scripted human, the first that succeed."""
+def collect(out: Path, count: int) -> None:
+    """`count` demonstrations of the scripted human, the first that succeed."""
     kept: list[Episode] = []
-    bar = tqdm(total=DEMONSTRATIONS, desc="demonstrations", unit="episode", disable=None)
-    for seed in range(FIRST_SEED, FIRST_SEED + 2 * DEMONSTRATIONS):
-        found = state_arm.demonstrate(seed) if len(kept) < DEMONSTRATIONS else None
+    bar = tqdm(total=count, desc="demonstrations", unit="episode")
+    for seed in range(FIRST_SEED, FIRST_SEED + 2 * count):
+        found = state_arm.demonstrate(seed) if len(kept) < count else None
         if found is not None:
             kept.append(found)
             bar.update()
@@ -79,7 +92,7 @@ def collect(out: Path) -> None:
 
 def recorded(file: Path) -> list[Episode]:
     """The demonstrations in `file`."""
-    with np.load(file) as found:
+    with np.load(file, allow_pickle=False) as found:
         rows = [[found[f"{name}_{i}"] for name in ("q", "action", "places")] for i in range(len(found.files) // 3)]
     names = state_arm.SPEC.joint_names
     return [Episode(str(i), state_arm.RATE_HZ, names, q, a, {}, columns={"places": p}) for i, (q, a, p) in enumerate(rows)]
@@ -156,26 +169,21 @@ def lessons(episodes: Sequence[Episode], variant: str, seed: int) -> list[Episod
     return [e if i in kept else replace(e, action=proxies[i][0]) for i, e in enumerate(episodes)]
 
 
-def play(episodes: Sequence[Episode], ledger: Path) -> dict[str, dict[tuple[int, int], bool]]:
+def play(episodes: Sequence[Episode], size: Size, ledger: Path) -> dict[str, dict[tuple[int, int], bool]]:
     """Success of every variant, by (training seed, start); what the ledger has is not played again."""
     done: dict[str, dict[tuple[int, int], bool]] = {variant: {} for variant in VARIANTS}
     for row in ledger_rows(ledger):
         if row["kind"] == "arm":
             done[row["variant"]][row["seed"], row["start"]] = row["success"]
-    with ledger.open("a") as file:
-        for seed in SEEDS:
-            todo = [(start, variant) for start in STARTS for variant in VARIANTS if (seed, start) not in done[variant]]
-            policies = {v: state_arm.clone(lessons(episodes, v, seed), seed) for v in dict.fromkeys(v for _, v in todo)}
-            for start, variant in tqdm(todo, desc=f"seed {seed}", unit="episode", disable=None):
-                success = state_arm.perform(policies[variant], start).success
-                _write(file, {"kind": "arm", "variant": variant, "seed": seed, "start": start, "success": success})
-                done[variant][seed, start] = success
+    starts = range(FIRST_START, FIRST_START + size.starts)
+    for seed in range(size.seeds):
+        todo = [(start, variant) for start in starts for variant in VARIANTS if (seed, start) not in done[variant]]
+        policies = {v: state_arm.clone(lessons(episodes, v, seed), seed) for v in dict.fromkeys(v for _, v in todo)}
+        for start, variant in tqdm(todo, desc=f"seed {seed}", unit="episode"):
+            success = state_arm.perform(policies[variant], start).success
+            keep(ledger, {"kind": "arm", "variant": variant, "seed": seed, "start": start, "success": success})
+            done[variant][seed, start] = success
     return done
-
-
-def _write(file: Any, row: Mapping[str, Any]) -> None:
-    file.write(json.dumps(row) + "\n")
-    file.flush()
 
 
 def arm_table(done: Mapping[str, Mapping[tuple[int, int], bool]]) -> list[dict[str, Any]]:
@@ -185,7 +193,7 @@ def arm_table(done: Mapping[str, Mapping[tuple[int, int], bool]]) -> list[dict[s
     rows = []
     for variant in VARIANTS:
         found = [done[variant][key] for key in keys]
-        by_seed = {seed: [done[variant][key] for key in keys if key[0] == seed] for seed in SEEDS}
+        by_seed = {seed: [done[variant][key] for key in keys if key[0] == seed] for seed in sorted({s for s, _ in keys})}
         row = {
             "labels": variant,
             "n": len(found),
@@ -205,11 +213,10 @@ def door_table(ledger: Path) -> dict[str, Any]:
     motions = [motion_of(catalogue.recording(entry)) for entry in catalogue.entries()]
     states, actions = [m.q for m in motions], [m.action for m in motions]
     gains = [0.0 if m.reward is None else float(m.reward.sum()) for m in motions]
-    with ledger.open("a") as file:
-        for seed in DOOR_SEEDS:
-            if seed not in rows:
-                rows[seed] = door_errors(states, actions, gains, seed)
-                _write(file, {"kind": "door", "seed": seed, "errors": rows[seed]})
+    for seed in DOOR_SEEDS:
+        if seed not in rows:
+            rows[seed] = door_errors(states, actions, gains, seed)
+            keep(ledger, {"kind": "door", "seed": seed, "errors": rows[seed]})
     names = list(rows[DOOR_SEEDS[0]])
     return {
         name: {"mean": float(np.mean(v)), "least": min(v), "most": max(v)}

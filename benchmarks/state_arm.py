@@ -60,7 +60,7 @@ def human_crew(setup: Setup, seed: int) -> Crew:
     world = _world()
     crew = teleoperated(setup, seed)
     human = ScriptedTeleoperator(SPEC, world.truth, world.joints, seed, clumsy=False)
-    return Crew(**(vars(crew) | {"world": world, "teleoperator": human}))
+    return replace(crew, world=world, teleoperator=human)
 
 
 def _places(world: SimWorld) -> Array:
@@ -187,7 +187,7 @@ def crew_of(
 ) -> Crew:
     """`policy` on the arm; the scripted human takes over from it `take_over_s` after arming."""
     crew = human_crew(setup, seed)
-    return Crew(**(vars(crew) | {"policy": Sighted(policy, crew.world, selector), "take_over_s": take_over_s}))
+    return replace(crew, policy=Sighted(policy, crew.world, selector), take_over_s=take_over_s)
 
 
 def perform(policy: StatePolicy, seed: int) -> Outcome:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def teleoperated(setup: Setup, seed: int, clumsy: bool = False) -> Crew:
     """The scripted human moves the arm."""
     crew = _crew(setup)
     human = ScriptedTeleoperator(setup.spec, crew.world.truth, crew.world.joints, seed, clumsy)
-    return Crew(**(vars(crew) | {"teleoperator": human}))
+    return replace(crew, teleoperator=human)
 
 
 def autonomous(setup: Setup, bundle: Path, candidates: int = 0, noise_seed: int = 42) -> Crew:
