@@ -164,9 +164,14 @@ def test_after_a_pause_the_hand_goes_on_from_where_the_arm_is_then(seat: Seat) -
     np.testing.assert_allclose(chunk.q[0], elsewhere, atol=0.01)
 
 
-def test_closing_twice_is_allowed(seat: Seat) -> None:
+def test_closing_twice_is_allowed_and_leaves_the_device_to_the_next(seat: Seat) -> None:
     seat.follower.device.close()
     seat.follower.device.close()
+    following = rig.Follower(seat.follower.robot, seat.far.settings)
+    following.until(lambda chunk: chunk is None, "a hand off the device")
+    seat.far.press(True)
+    assert following.chunk().source == TAKE
+    following.device.close()
 
 
 @pytest.mark.parametrize("kind", ["gamepad", "keyboard", "spacemouse"])

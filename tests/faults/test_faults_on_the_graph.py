@@ -26,6 +26,7 @@ CHUNKS = tuple(name for name, case in TABLE.items() if case.means is Means.CHUNK
 QUICK = (*CHUNKS, "frames_torn", "encoder_jumps", "disk_full", "folder_unwritable")
 SAFE_MODES = (Mode.FALLBACK, Mode.STOP)
 GOING_ON = (Expect.GOES_ON, Expect.REFUSED, Expect.SAID)
+TRIES = 4
 SLOW = tuple(name for name, case in TABLE.items() if name not in QUICK and not case.own_graph)
 
 
@@ -42,12 +43,18 @@ def plant(graph: Graph) -> Iterator[Plant]:
 
 
 def found(plant: Plant, name: str) -> None:
-    """`name` comes out as the table says, and its logs are whole and without a command out of limits."""
-    campaign = Campaign(plant, TABLE[name], plant.folder)
-    (outcome,) = campaign.run(1)
-    late = TABLE[name].expect in GOING_ON and outcome.mode in SAFE_MODES  # of a busy test machine
-    assert outcome.as_expected or late, outcome
-    assert outcome.said and outcome.ticks
+    """`name` comes out as the table says, and its logs are whole and without a command out of limits.
+
+    Where the arm must go on it may be stopped because the test machine is busy: then once more, but not for ever.
+    """
+    case = TABLE[name]
+    campaign = Campaign(plant, case, plant.folder)
+    for _ in range(TRIES):
+        (outcome,) = campaign.run(1)
+        assert outcome.said and outcome.ticks
+        if outcome.as_expected or case.expect not in GOING_ON or outcome.mode not in SAFE_MODES:
+            break
+    assert outcome.as_expected, outcome
     for verdict in campaign.verdicts:
         assert verdict.out_of_limits == 0 and verdict.missing == 0, verdict
 
