@@ -12,7 +12,7 @@ from policies.checkpoint import load_checkpoint
 from policies.chunk_policy import cosine_modes
 from policies.export import Decision, export_bundle
 from policies.onnx_policy import OnnxPolicy
-from policies.q_rank import QRank, train_critic, train_q_rank
+from policies.q_rank import MARGIN, QRank, train_critic, train_q_rank
 from policies.recorded import observation_at
 from policies.riql import Transitions, fit
 from policies.transitions import modes_of, transitions_of
@@ -32,13 +32,14 @@ def judged(make):
 
 
 @pytest.fixture(scope="module")
-def selector(checkpoint, judged):
-    return train_q_rank(checkpoint, judged, RANK)
+def edited(checkpoint, judged):
+    return train_q_rank(checkpoint, judged, replace(RANK, edit=0.3))
 
 
 @pytest.fixture(scope="module")
-def edited(checkpoint, judged):
-    return train_q_rank(checkpoint, judged, replace(RANK, edit=0.3))
+def selector(edited, settings):
+    """The same critic without the edit policy."""
+    return QRank(edited.critic, settings.rows, RANK, edited.margin / MARGIN)
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +64,8 @@ def test_a_candidate_gets_no_worse_and_goes_no_further_than_allowed(which, check
     assert 0.0 < float(moved.max()) <= limit * 1.001
 
 
-def test_without_steps_and_edits_candidates_stay_as_they_are(checkpoint, judged):
-    still = train_q_rank(checkpoint, judged, replace(RANK, steps=0, critic=replace(LEARN, steps=20)))
+def test_without_steps_and_edits_candidates_stay_as_they_are(checkpoint, judged, selector, settings):
+    still = QRank(selector.critic, settings.rows, replace(RANK, steps=0), 1.0)
     s, z = standardised(checkpoint, still, judged)
     better, q = still.improved(s, z)
     assert torch.equal(better, z) and torch.equal(q, still.critic.score(s, z))
