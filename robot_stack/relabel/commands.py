@@ -2,8 +2,9 @@
 
 import importlib
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robot_stack.errors import ConfigError
 
@@ -11,21 +12,21 @@ if TYPE_CHECKING:
     from robot_stack.config.relabel import RelabelCommand
     from robot_stack.relabel.labeller import Labeller
 
-LABELLERS = (
-    "interventions",
-    "rewards",
-    "preferences",
-    "values",
-    "margins",
-    "critic",
-    "weights",
-    "hindsight",
-    "actions",
-    "quality",
-    "augment",
-    "hard_cases",
-)
-"""Each is a module of this package; the field of `RelabelCommand` that is called like it has its settings."""
+LABELLERS: dict[str, Callable[["RelabelCommand"], Any]] = {
+    "interventions": lambda settings: settings.interventions,
+    "rewards": lambda settings: settings.rewards,
+    "preferences": lambda settings: settings.preferences,
+    "values": lambda settings: settings.values,
+    "margins": lambda settings: settings.margins,
+    "critic": lambda settings: settings.critic,
+    "weights": lambda settings: settings.weights,
+    "hindsight": lambda settings: settings.hindsight,
+    "actions": lambda settings: settings.actions,
+    "quality": lambda settings: settings.quality,
+    "augment": lambda settings: settings.augment,
+    "hard_cases": lambda settings: settings.hard_cases,
+}
+"""Each is a module of this package; here is which settings are its own."""
 
 EXIT_FAULTS = 1
 """Some episodes are missing or damaged; they were named, and the rest is done."""
@@ -40,7 +41,7 @@ def main(settings: "RelabelCommand") -> int:
         print(undo(root, settings.undo))
         return 0
     for labeller in [labeller_of(name) for name in settings.labellers.split(os.pathsep)]:
-        run = relabel(Job(root, settings.rate_hz, labeller, getattr(settings, labeller.name)), settings.why, settings.ray)
+        run = relabel(Job(root, settings.rate_hz, labeller, LABELLERS[labeller.name](settings)), settings.why, settings.ray)
         print(run, flush=True)
         faults += len(run.faults)
     return EXIT_FAULTS if faults else 0
