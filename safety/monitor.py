@@ -165,7 +165,7 @@ class Monitor:
         if last is not None and frame.t_ns == last.t_ns:
             return last
         rgb = np.ascontiguousarray(frame.rgb)
-        digests = tuple(blake2b(band, digest_size=16).digest() for band in np.array_split(rgb, self._settings.bands))
+        digests = tuple(blake2b(band.data, digest_size=16).digest() for band in np.array_split(rgb, self._settings.bands))
         before = [] if last is None else zip(digests, last.digests, last.repeats, strict=True)
         repeats = tuple(count + 1 if new == old else 1 for new, old, count in before) or (1,) * len(digests)
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
