@@ -8,6 +8,7 @@ QuantizeLinear / DequantizeLinear pair before each operand, scaled by recorded o
 without quantised biases, as TensorRT wants it. With bf16 and fp8 convolutions stay wide: ONNX at this opset has none of bf16.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -115,21 +116,25 @@ def _quantise(model: Path, names: list[str], precision: str, observed: Iterable[
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     kind = QuantType.QInt8 if precision == "int8" else QuantType.QFLOAT8E4M3FN
-    quantize_static(
-        model,
-        model,
-        _Observed(observed),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=list(PRODUCTS),
-        per_channel=precision == "int8",
-        activation_type=kind,
-        weight_type=kind,
-        nodes_to_quantize=names,
-        calibrate_method=CalibrationMethod.MinMax if precision == "int8" else CalibrationMethod.Distribution,
-        extra_options={
-            "ActivationSymmetric": True,
-            "WeightSymmetric": True,
-            "QuantizeBias": False,
-            "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
-        },
-    )
+    logging.disable(logging.WARNING)  # it asks for a clean-up that the exporter has done
+    try:
+        quantize_static(
+            model,
+            model,
+            _Observed(observed),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(PRODUCTS),
+            per_channel=precision == "int8",
+            activation_type=kind,
+            weight_type=kind,
+            nodes_to_quantize=names,
+            calibrate_method=CalibrationMethod.MinMax if precision == "int8" else CalibrationMethod.Distribution,
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+                "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
+            },
+        )
+    finally:
+        logging.disable(logging.NOTSET)
