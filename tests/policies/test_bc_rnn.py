@@ -12,7 +12,7 @@ from robot_stack.config.load import load
 from robot_stack.config.schema import PolicySettings
 from robot_stack.errors import ConfigError
 
-RNN = PolicySettings(name="bc_rnn", rows=6, width=16, depth=2, mixture=3, std_min=1e-4)
+RNN = PolicySettings(name="bc_rnn", rows=6, width=16, depth=2, mixture=3)
 
 
 @pytest.fixture
@@ -23,14 +23,13 @@ def head():
 
 def test_the_group_has_the_recipe_of_robomimic():
     settings = load(TrainCommand, ["dataset=x", "policy=bc_rnn"]).policy
-    assert (settings.mixture, settings.depth, settings.width, settings.std_min) == (5, 2, 400, 1e-4)
-    assert settings.noise_scale == 0.0
+    assert (settings.mixture, settings.depth, settings.width, settings.noise_scale) == (5, 2, 400, 0.0)
 
 
 def test_steps_one_by_one_say_what_the_trained_lstm_says(head):
-    condition, x = torch.randn(5, 16), torch.randn(5, 6, 16)
-    expected, _ = head.lstm(x)
-    state = [(torch.zeros_like(condition), torch.zeros_like(condition))] * 2
+    x, begun = torch.randn(5, 6, 16), head._begin(torch.randn(5, 16))
+    expected, _ = head.lstm(x, begun)
+    state = list(zip(*begun, strict=True))
     for i in range(6):
         hidden, state = head._step(x[:, i], state)
         torch.testing.assert_close(hidden, expected[:, i], atol=1e-6, rtol=0)
