@@ -5,13 +5,14 @@ import sys
 import time
 from collections.abc import Iterable
 
-from robot_stack import build, gpu
+from robot_stack import build
 from robot_stack.clock import nanoseconds, seconds
 from robot_stack.data.wire import note_of, to_message
 from robot_stack.diagnostics import Level, Reading
 from robot_stack.errors import PolicyError
 from robot_stack.graph import POLICY_CHOICE, POLICY_CHUNK
 from robot_stack.interfaces import Policy
+from robot_stack.nodes import gpu
 from robot_stack.nodes.lifecycle import ManagedNode, run_node
 from robot_stack.nodes.messages import make
 from robot_stack.nodes.newest import NewestFrames, NewestJoints

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from robot_stack import gpu
 from robot_stack.diagnostics import Level
+from robot_stack.nodes import gpu
 
 
 def test_every_gpu_of_this_computer_has_a_reading_and_none_is_no_error() -> None:
