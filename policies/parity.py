@@ -41,7 +41,12 @@ class Parity:
 def recorded_inputs(
     episodes: Sequence[Episode], example: Mapping[str, Value], observations: int = 24, candidates: int = 8
 ) -> Iterator[tuple[str, dict[str, Value]]]:
-    """`observations` evenly spread samples of `episodes`: a name, and the graph's inputs. `example`: one of each input."""
+    """`observations` evenly spread samples of `episodes`: a name, and the graph's inputs. `example`: one of each input.
+
+    Raises PolicyError without an episode.
+    """
+    if not episodes:
+        raise PolicyError("parity: found no recorded episode, allowed at least 1; parity is measured on real observations")
     noise = np.random.default_rng(0).standard_normal((candidates, *example["noise"].shape[1:])).astype(np.float32)
     spots = [(e, i) for e in episodes for i in range(len(e))]
     for number, k in enumerate(np.linspace(0, len(spots) - 1, min(observations, len(spots))).astype(int)):
@@ -66,8 +71,6 @@ def measure_parity(
     reference: Engine, found: Engine, episodes: Sequence[Episode], example: Mapping[str, Value], observations: int = 24
 ) -> Parity:
     """`found` against `reference` on recorded observations. Raises PolicyError without an episode."""
-    if not episodes:
-        raise PolicyError("parity: found no recorded episode, allowed at least 1; parity is measured on real observations")
     seen = list(recorded_inputs(episodes, example, observations))
     values = np.array([_figures(*_answers(reference, found, feed), feed["joints"].astype(np.float64)) for _, feed in seen])
     name, feed = seen[int(np.argmax(np.nan_to_num(values[:, 0], nan=np.inf)))]

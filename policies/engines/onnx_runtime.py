@@ -38,6 +38,7 @@ def open_session(model: Path, threads: int, provider: str, fused: bool = True) -
     """A session that really uses `provider`. `fused`: a quantised product is one operation, which no processor has for fp8."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3  # errors: of half precision it warns node by node that a processor has no such product
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.disable_quant_qdq", "0" if fused else "1")
     available = onnxruntime.get_available_providers()
