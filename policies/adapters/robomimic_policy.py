@@ -17,9 +17,9 @@ A checkpoint is a pickle. It is read with torch's `weights_only`: tensors, numbe
 needs more is refused.
 """
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -43,7 +43,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         found["config"], found["shape_metadata"], found["model"], found["algo_name"]
-    except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError) as error:
+    except (OSError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
         raise PolicyError(
             f"{file}: cannot be read as robomimic's checkpoint: {str(error).splitlines()[0]}; allowed tensors, numbers, texts "
             "and lists only: nothing is unpickled that could run"
