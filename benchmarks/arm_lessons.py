@@ -71,7 +71,7 @@ def demonstrated(demonstration: Demonstration) -> dict[str, Array | Image]:
 
 def write_lessons(demonstrations: Sequence[Demonstration], out: Path) -> None:
     """Those of `demonstrations` that are not in the folder `out` yet, one file each."""
-    for d in tqdm(demonstrations, desc="demonstrations", unit="episode", disable=None):
+    for d in tqdm(demonstrations, desc="demonstrations", unit="episode"):
         file, part = (out / f"{d.path.name}.{kind}" for kind in ("npz", "part.npz"))
         if not file.is_file():
             np.savez(part, **demonstrated(d))  # type: ignore[arg-type]
