@@ -162,10 +162,10 @@ def liar_of(run: build.Run, folder: Path) -> Process:
     return replace(node(FAULT_NODE, "fault_node", str(folder / RUN_FILE)), namespace=run.settings.namespace)
 
 
-def moves(step: Step, joint: int | None = None) -> bool:
-    """The arm, or its one `joint`, is commanded to move in this tick."""
+def moves(step: Step) -> bool:
+    """The arm is commanded to move in this tick."""
     command = step.verdict.command
-    return command.qd is not None and bool(np.abs(command.qd if joint is None else command.qd[joint]).max() > MOVES)
+    return command.qd is not None and bool(np.abs(command.qd).max() > MOVES)
 
 
 @contextmanager
