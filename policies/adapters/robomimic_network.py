@@ -77,7 +77,9 @@ class Unrolled(nn.Module):
         return [(key, self.inputs[key]) for key in self.encoder.obs_shapes]
 
     def _normal(self, key: str, x: Tensor) -> Tensor:
-        return (x - getattr(self, f"mean_{key}")) / getattr(self, f"std_{key}")
+        mean: Tensor = getattr(self, f"mean_{key}")
+        std: Tensor = getattr(self, f"std_{key}")
+        return (x - mean) / std
 
     def _picture(self, key: str, picture: Tensor) -> Tensor:
         pixels = self.resize[key](picture[None]).permute(0, 3, 1, 2) / 255.0
