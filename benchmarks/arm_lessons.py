@@ -5,6 +5,7 @@ policy learns from (pictures, joints, commands) is kept without a log between: t
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def world_of(spec: RobotSpec) -> SimWorld:
 
 def in_shared_world(crew: Crew, spec: RobotSpec) -> Crew:
     """`crew` in that world. It is reset before each episode, so nothing of one is left in the next."""
-    return Crew(**(vars(crew) | {"world": world_of(spec)}))
+    return replace(crew, world=world_of(spec))
 
 
 class Lesson:
@@ -65,7 +66,7 @@ def demonstrated(demonstration: Demonstration) -> dict[str, Array | Image]:
     crew = in_shared_world(teleoperated(d.setup, d.seed, d.clumsy), d.setup.spec)
     human = ScriptedTeleoperator(d.setup.spec, crew.world.truth, crew.world.joints, d.seed, d.clumsy)
     lesson = Lesson()
-    outcome = Run(Crew(**(vars(crew) | {"teleoperator": human})), SCENARIOS[d.scenario], d.seed, lesson).run(EPISODE_S)
+    outcome = Run(replace(crew, teleoperator=human), SCENARIOS[d.scenario], d.seed, lesson).run(EPISODE_S)
     return lesson.arrays() | {"success": np.array([float(outcome.success)])}
 
 
