@@ -47,7 +47,7 @@ class Wish(nn.Module):
 
     def loss(self, liked: Tensor, other: Tensor, margin: Tensor) -> Tensor:
         """Mean over pairs of paths (B, ROWS, 2 J), the first preferred by `margin` (B,)."""
-        near, far = self(liked), self(other)
+        near, far = self.forward(liked), self.forward(other)
         behind = (near - self.best).norm(dim=-1) - (far - self.best).norm(dim=-1) + margin
         return PREFERENCE * torch.relu(behind).mean() + NORM * (torch.cat([near, far]).norm(dim=-1) - 1.0).square().mean()
 
