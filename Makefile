@@ -43,7 +43,7 @@ unexport PYTHONHOME
 export MUJOCO_GL ?= egl
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
-.PHONY: setup demo test test-kilted test-all lint coverage mutation bench clean
+.PHONY: setup demo test test-engines test-kilted test-all lint coverage mutation bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -71,9 +71,17 @@ GRAPHS := tests/nodes tests/faults tests/launch tests/test_interrupt.py
 test: lint
 	$(PY) -m pytest $(GRAPHS)
 	$(PY) -m pytest $(addprefix --ignore=,$(GRAPHS))
+	@$(MAKE) --no-print-directory test-engines
 ifeq ($(ROS),jazzy)
 	@$(MAKE) --no-print-directory test-kilted
 endif
+
+# OpenVINO, and TensorRT-RTX, which builds engines without a GPU: half a gigabyte, so not part of the set-up and beside it.
+ENGINES := $(VENV)/engines
+test-engines: setup
+	@test -d $(ENGINES) || $(PY) -m pip install --quiet --no-deps $(CONSTRAIN) --target $(ENGINES).part openvino openvino-telemetry tensorrt-rtx tensorrt-rtx-cu13 tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings cuda-bindings cuda-pathfinder
+	@test -d $(ENGINES) || mv $(ENGINES).part $(ENGINES)
+	PYTHONPATH=$(ENGINES) $(PY) -m pytest tests/policies/test_engines.py tests/policies/test_tensor_rt.py tests/policies/test_heads.py tests/contracts/test_policy.py
 
 test-all: lint
 	$(PY) -m pytest -m 'not gpu and not hardware'

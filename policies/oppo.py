@@ -49,7 +49,8 @@ class Wish(nn.Module):
         """Mean over pairs of paths (B, ROWS, 2 J), the first preferred by `margin` (B,)."""
         near, far = self.forward(liked), self.forward(other)
         behind = (near - self.best).norm(dim=-1) - (far - self.best).norm(dim=-1) + margin
-        return PREFERENCE * torch.relu(behind).mean() + NORM * (torch.cat([near, far]).norm(dim=-1) - 1.0).square().mean()
+        length: Tensor = torch.cat([near, far]).norm(dim=-1)
+        return PREFERENCE * torch.relu(behind).mean() + NORM * (length - 1.0).square().mean()
 
 
 @dataclass(frozen=True, eq=False)
