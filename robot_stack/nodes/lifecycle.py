@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import rclpy
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.duration import Duration
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
@@ -60,13 +61,11 @@ class ManagedNode(LifecycleNode):
         self.health = Health(self, within(self.get_namespace(), self.get_name())[1:])
         self._changing: dict[str, Callable[[str], str]] = {}
         self.add_on_set_parameters_callback(self._judge)
-        fixed = ParameterDescriptor(read_only=True)
-        self.declare_parameter("config", "", fixed)
-        self.declare_parameter("autostart", True, fixed)
+        for parameter, default in (("config", ""), ("autostart", True)):
+            self.declare_parameter(parameter, default, ParameterDescriptor(read_only=True))
         self.job: Job | None = None
-        self._active = False
         self.fault: BaseException | None = None
-        self._make = make
+        self._active, self._make = False, make
         self._door: Door | None = None
         self._opened: list[tuple[Callable[[Any], object], Any]] = []
         for service in self.services:
@@ -110,7 +109,7 @@ class ManagedNode(LifecycleNode):
     def publisher(self, topic: Topic) -> Any:
         """A publisher of `topic`, which seals what others act on, that lives as long as the job."""
         publisher = self.create_publisher(message_class(topic.type), topic.wire_name(self.get_namespace()), every(topic))
-        self._opened.append((self.destroy_publisher, publisher))
+        self._opened.append((self._leave, publisher))
         return self.door.outward(publisher) if topic.sealed else publisher
 
     def subscribe(self, topic: Topic, callback: Callable[[Any], None]) -> None:
@@ -128,8 +127,7 @@ class ManagedNode(LifecycleNode):
         self._opened.append((self.destroy_subscription, subscription))
 
     def record(self, topic: Topic, callback: Callable[[bytes], None]) -> Callable[[], bool]:
-        """Call `callback` with the bytes of every message of `topic` for as long as the job lives; asks whether DDS has found
-        anybody yet who publishes it."""
+        """Call `callback` with the bytes of every message of `topic` while the job lives; asks whether anybody publishes it."""
         ear = Ear(topic, callback, raw=True)
         self.health.watch(ear.check)
         kind, name = message_class(topic.type), topic.wire_name(self.get_namespace())
@@ -212,6 +210,11 @@ class ManagedNode(LifecycleNode):
                 self.sayer.say(topic.name, f"{topic.name}: dropped: {error}")
 
         return take
+
+    def _leave(self, publisher: Any) -> None:
+        """Destroy `publisher` once its readers have confirmed what it said last, at the latest after half a second."""
+        publisher.wait_for_all_acked(Duration(seconds=0.5))
+        self.destroy_publisher(publisher)
 
     def _judge(self, parameters: list[Any]) -> SetParametersResult:
         """Called for each set, and for each declaration, which is let through."""
