@@ -10,12 +10,14 @@ ROOT = Path(__file__).resolve().parents[2]
 READ = """
 from robot_stack.collect.terminal import Terminal, keys
 from robot_stack.config.collect import CollectSettings
-terminal = Terminal("beep")
-terminal.show("ready " + "x" * 300)
-pressed = keys(CollectSettings(go="b"))
-while len(found := globals().setdefault("found", [])) < 5:
+terminal, pressed, found = Terminal("beep"), keys(CollectSettings(go="b")), []
+def take():
     if (key := next(pressed)) is not None:
         found.append(key.value)
+take()  # now a key needs no Enter
+terminal.show("ready " + "x" * 300)
+while len(found) < 5:
+    take()
 pressed.close()
 terminal.prompt("bad")
 terminal.say(" ".join(found))
