@@ -89,7 +89,7 @@ def test_a_checkpoint_of_another_training_is_refused(
     ("change", "words"),
     [
         ("holdout=0", "holdout: found 0, allowed 1 or more"),
-        ("dataset=nowhere", "neither meta/info.json nor an episode log in nowhere"),
+        ("dataset=nowhere", "dataset nowhere: found no such file or folder, allowed a LeRobot dataset"),
         ("checkpoint=nowhere", "allowed a folder that training wrote"),
         ("bundle=nowhere", "no such bundle directory"),
         ("robot=no_such_robot", "no_such_robot"),
