@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from robot_stack.data.whole_file import sync
 from robot_stack.errors import PolicyError
 from robot_stack.size_limits import BUNDLE_BYTES, BUNDLE_FILES, parse_yaml, read_text
 
@@ -96,22 +97,13 @@ def put_in_place(part: Path, out: Path) -> None:
     What was at `out` is deleted then.
     """
     for path in (*part.iterdir(), part):
-        _flush(path)
+        sync(path)
     if not (out.is_dir() and any(out.iterdir())):
         part.replace(out)
     else:
         _exchange(part, out)
         shutil.rmtree(part)
-    _flush(out.parent)
-
-
-def _flush(path: Path) -> None:
-    """Onto the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(out.parent)
 
 
 def _exchange(one: Path, other: Path) -> None:

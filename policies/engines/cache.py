@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from robot_stack.data.whole_file import whole
+
 HEADER_BYTES = 1 << 16
 
 
@@ -78,9 +80,7 @@ def write_engine(path: Path, key: EngineKey, engine: bytes) -> None:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """The whole file or none: written beside, flushed to the disk, renamed."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
+    with whole(path) as part, part.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(path)

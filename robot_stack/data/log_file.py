@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import IO
 
+from robot_stack.data.whole_file import sync
 from robot_stack.errors import DataError
 
 RESERVED = 8 * 1024 * 1024
@@ -69,7 +70,7 @@ class LogFile:
         try:
             self._reserve = tempfile.TemporaryFile(dir=path.parent, buffering=0)  # has no name: it is gone with the process
             os.posix_fallocate(self._reserve.fileno(), 0, RESERVED)
-            _sync_folder(path.parent)
+            sync(path.parent)
         except OSError as error:
             self.close()
             path.unlink()
@@ -133,12 +134,3 @@ class LogFile:
                 os.fdatasync(self._descriptor)
             except OSError as error:
                 self._failed = error
-
-
-def _sync_folder(folder: Path) -> None:
-    """A file whose name is not on the disk is not found after a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

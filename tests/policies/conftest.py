@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policies.export import export_bundle
+from policies.checkpoint import load_checkpoint
+from policies.export import Decision, export_bundle
 from policies.train import train_policy
 from robot_stack.config.schema import PolicySettings, TrainSettings
 from robot_stack.data.episode import Episode
@@ -60,3 +61,15 @@ def checkpoint(episodes: list[Episode], tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def bundle(checkpoint: Path, episodes: list[Episode], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_bundle(checkpoint, tmp_path_factory.mktemp("export") / "bundle", None, episodes)
+
+
+@pytest.fixture(scope="module")
+def decision(checkpoint: Path) -> Decision:
+    """What is exported of that policy, without a selector, in PyTorch."""
+    return Decision(load_checkpoint(checkpoint)[0], None).eval()
+
+
+@pytest.fixture(scope="module")
+def example(decision: Decision) -> dict[str, np.ndarray]:
+    """An input of the right shape for each name."""
+    return {name: value.numpy() for name, value in decision.example().items()}

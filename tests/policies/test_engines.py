@@ -28,16 +28,6 @@ def has_gpu():
         return False
 
 
-@pytest.fixture(scope="module")
-def decision(checkpoint):
-    return Decision(load_checkpoint(checkpoint)[0], None).eval()
-
-
-@pytest.fixture(scope="module")
-def example(decision):
-    return {name: value.numpy() for name, value in decision.example().items()}
-
-
 def opened(kind, bundle):
     if kind == "openvino":
         pytest.importorskip("openvino", reason="needs the extra `openvino`")

@@ -8,25 +8,14 @@ import onnx
 import pytest
 
 from policies.bundle import load_bundle
-from policies.checkpoint import load_checkpoint
 from policies.engines.onnx_runtime import OnnxRuntimeEngine
 from policies.engines.torch_graphs import TorchEngine
-from policies.export import OUTPUTS, Decision, export_bundle
+from policies.export import OUTPUTS, export_bundle
 from policies.parity import TOLERANCES_RAD, measure_parity, recorded_inputs
 from policies.precision import PRECISIONS, PRODUCTS, set_precision
 from robot_stack.errors import PolicyError
 
 QUANTISED = {"int8": onnx.TensorProto.INT8, "fp8": onnx.TensorProto.FLOAT8E4M3FN}
-
-
-@pytest.fixture(scope="module")
-def decision(checkpoint):
-    return Decision(load_checkpoint(checkpoint)[0], None).eval()
-
-
-@pytest.fixture(scope="module")
-def example(decision):
-    return {name: value.numpy() for name, value in decision.example().items()}
 
 
 @pytest.fixture(scope="module", params=PRECISIONS[1:])
