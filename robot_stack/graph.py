@@ -138,23 +138,13 @@ JOINTS = Topic(
     1,
     200,
     "reliable: the log holds each tick; readers that decide keep the newest",
-    kept=True,
     stale_s=0.2,
     sealed=True,
 )
 COMMAND = Topic(
-    "/arm/command",
-    JOINT_STATE,
-    ARM_NODE,
-    True,
-    1,
-    200,
-    "reliable: what the motors got must be in the log, one message a tick",
-    kept=True,
+    "/arm/command", JOINT_STATE, ARM_NODE, True, 1, 200, "reliable: what the motors got must be in the log, one message a tick"
 )
-VERDICT = Topic(
-    "/arm/verdict", DIAGNOSTIC_ARRAY, ARM_NODE, True, 100, 200, "reliable and deep: replay needs every verdict", kept=True
-)
+VERDICT = Topic("/arm/verdict", DIAGNOSTIC_ARRAY, ARM_NODE, True, 100, 200, "reliable and deep: replay needs every verdict")
 POLICY_CHUNK = Topic(
     "/policy/chunk",
     JOINT_TRAJECTORY,
