@@ -51,7 +51,7 @@ from robot_stack.replay.lockstep import Episode as Run
 from robot_stack.replay.lockstep import Outcome, Rates
 from robot_stack.replay.protections import difference, wilson
 
-SECONDS, SEEDS, ROUND, FIRST_SEED = 60.0, 100, 20, 20_000
+SECONDS, SEEDS, ROUND, FIRST_SEED = 120.0, 100, 20, 20_000
 SPEC = load_robot("sim_arm")
 LESSONS = 50
 DEMONSTRATIONS = DemoSettings(demonstrations=100, clumsy_share=0.25, obstacle_share=0.0, intruder_share=0.0)
