@@ -78,7 +78,7 @@ class Decision(nn.Module):
         gain = self.gains[feed["given"]][0]
         delta, features = policy.sample(condition, policy.centre(inputs), noise, feed["plan"] - joints, gain)
         if isinstance(self.selector, QRank):
-            delta, counts = self.selector.judged(condition, inputs, delta)
+            delta, counts = self.selector.judged(condition, inputs, delta, feed["given"])
         else:
             counts = features[:, 0] * 0.0 if self.selector is None else self.selector(features).reshape(-1)
         candidates = joints + delta

@@ -47,6 +47,15 @@ def soft_mask(rows: int, given: int) -> Array:
     return w
 
 
+def freedom(rows: int) -> Array:
+    """1 - w (1 + T // 2, T) for a plan of which 0 (no plan), 1, 2, ... rows are given, exactly 0 where a row is given: how far
+    what comes after sampling may move each row, so that it neither moves what is being played nor breaks where that ends."""
+    table = np.ones((1 + rows // 2, rows))
+    for given in range(1, len(table)):
+        table[given] = np.where(np.arange(rows) < given, 0.0, 1.0 - soft_mask(rows, given))
+    return table
+
+
 def gains(basis: Array, std: Array) -> Array:
     """G (1 + T // 2, J, K, T) for a plan of which 0 (no plan), 1, 2, ... rows are given; `basis` (K, T), `std` (K, J)."""
     (modes, rows), joints = basis.shape, std.shape[1]

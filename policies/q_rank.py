@@ -5,12 +5,16 @@ ensemble's mean, keep the best seen of each, and take the best of all. EXPO (250
 maximise Q(s, a + beta e), and the best of the samples and the edited samples is taken; theirs is stochastic, to explore, ours
 is only ever used offline and has no noise.
 
-    z' = z + (bound / steps) dQ/dz / |dQ/dz|,   `steps` times;   z* = argmax of Q_alpha over all z seen;   a + basis' (z* - z) std
+    u' = u + (bound / steps) g / max(|g|, |A g|),   g = A' dQ/dz at z + A u,   u = 0 at first, `steps` times
+    u* = argmax of Q_alpha(s, z + A u) over all u seen;   a + m B' S u*;   A = S^-1 B diag(m) B' S
+
+with B the modes, S their standard deviations, and m (T,) the freedom of each row: 1, so that A = I, but with a plan to go on from
+(`inpaint`) 0 for the rows that are given, which come out as they went in bit for bit, and 1 - w after them.
 
 Where this differs: a step has a fixed length, so no candidate goes further than `bound` from what the policy wanted, however
 steep Q is; the best is judged by the pessimistic quantile, not by the mean that was climbed; and all N are improved rather than
 the best ten, which costs nothing with a critic of this size. What gains less than `MARGIN` of the spread of Q is taken in
-proportion, so that no rounding decides and all engines agree. With a plan to go on from, given rows are moved as well.
+proportion, so that no rounding decides and all engines agree.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +27,7 @@ from torch import Tensor, nn
 from policies.checkpoint import load_checkpoint
 from policies.chunk_policy import cosine_modes
 from policies.critic import Critic
+from policies.inpaint import freedom
 from policies.riql import Learned, Transitions, fit
 from policies.transitions import modes_of, observed, together, transitions_of
 from robot_stack.config.schema import CriticSettings, QRankSettings
@@ -36,6 +41,7 @@ class QRank(nn.Module):
     """What the exported graph asks: chunks relative to the joints (N, T, J) to better ones and their Q (N,)."""
 
     basis: Tensor
+    freedom: Tensor
     figures: Mapping[str, float]
     """How the critic learned, for the manifest."""
 
@@ -45,27 +51,39 @@ class QRank(nn.Module):
         self.critic, self.steps, self.bound, self.beta, self.edit = critic, settings.steps, settings.bound, settings.edit, edit
         self.margin, self.figures = MARGIN * max(spread, 1e-6), {}
         self.register_buffer("basis", cosine_modes(rows, min(critic.settings.modes, rows)), persistent=False)
+        self.register_buffer("freedom", torch.tensor(freedom(rows), dtype=torch.float32), persistent=False)
 
-    def judged(self, condition: Tensor, joints: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
-        """`condition` (1, ..., C) and `joints` (1, D) as the policy has them, `delta` (N, T, J) rad."""
+    def judged(self, condition: Tensor, joints: Tensor, delta: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        """`condition` (1, ..., C) and `joints` (1, D) as the policy has them, `delta` (N, T, J) rad, `given` (1,) of its rows."""
         s = self.critic.states(observed(condition, joints))
         z = self.critic.actions(modes_of(self.basis, delta))
-        best, q = self.improved(s, z)
-        moved = ((best - z) * self.critic.a_std).reshape(-1, len(self.basis), delta.shape[2])
-        return delta + torch.matmul(self.basis.T, moved), q
+        m = self.freedom[given]
+        u, q = self.improved(s, z, torch.matmul(self.basis * m, self.basis.T))
+        return delta + m[0, :, None] * torch.matmul(self.basis.T, self._modes(u * self.critic.a_std)), q
 
-    def improved(self, s: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The best seen on the way from standardised actions `z` (N, A), and its Q_alpha (N,); `s` (1 or N, S) standardised."""
-        best = moving = z
+    def improved(self, s: Tensor, z: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """u* (N, A) and its Q_alpha (N,); `s` (1 or N, S) and `z` (N, A) standardised, `kept` (K, K): B diag(m) B'."""
+        std = self.critic.a_std
+        best = u = torch.zeros_like(z)
         q, slope = self.critic.climb(s, z)
         for _ in range(self.steps):
-            moving = moving + slope * (self.bound / self.steps / (slope.norm(dim=1, keepdim=True) + self.margin))
-            found, slope = self.critic.climb(s, moving)
-            best, q = self._better(best, q, moving, found)
+            g = torch.matmul(kept, self._modes(slope / std)).flatten(1) * std
+            length = torch.maximum(g.norm(dim=1, keepdim=True), self._moved(kept, g).norm(dim=1, keepdim=True))
+            u = u + g * (self.bound / self.steps / (length + self.margin))
+            found, slope = self.critic.climb(s, z + self._moved(kept, u))
+            best, q = self._better(best, q, u, found)
         if self.edit is not None:
-            edited = z + self.beta * self.edit(_both(s, z))
-            best, q = self._better(best, q, edited, self.critic.score(s, edited))
-        return best, self.critic.score(s, best)
+            edited = self.beta * self.edit(_both(s, z))
+            best, q = self._better(best, q, edited, self.critic.score(s, z + self._moved(kept, edited)))
+        return best, self.critic.score(s, z + self._moved(kept, best))
+
+    def _moved(self, kept: Tensor, u: Tensor) -> Tensor:
+        """A u (N, A)."""
+        return torch.matmul(kept, self._modes(u * self.critic.a_std)).flatten(1) / self.critic.a_std
+
+    def _modes(self, flat: Tensor) -> Tensor:
+        """(N, A) as (N, K, J)."""
+        return flat.reshape(flat.shape[0], self.basis.shape[0], -1)
 
     def _better(self, best: Tensor, q: Tensor, other: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
         """`other` where its Q `found` is larger than `q` by the margin, `best` where it is not larger, else a point between."""

@@ -4,7 +4,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'robot_stack[train]'")
 
 from policies.chunk_policy import cosine_modes  # noqa: E402
-from policies.inpaint import HARD, SPREAD, gains, guided, soft_mask  # noqa: E402
+from policies.inpaint import HARD, SPREAD, freedom, gains, guided, soft_mask  # noqa: E402
 
 ROWS, MODES, JOINTS = 16, 6, 3
 BASIS = cosine_modes(ROWS, MODES)
@@ -22,6 +22,14 @@ def test_the_mask_holds_what_is_given_and_lets_go_of_the_rest_step_by_step():
         assert np.all(np.diff(w) <= 0.0)
         assert np.all(w[ROWS - given :] == 0.0) or given == ROWS // 2
         assert np.all((w >= 0.0) & (w < 1.0))
+
+
+def test_a_given_row_has_no_freedom_and_those_after_it_more_and_more():
+    table = freedom(ROWS)
+    assert np.all(table[0] == 1.0)
+    for given in range(1, ROWS // 2 + 1):
+        assert np.all(table[given, :given] == 0.0) and np.all(table[given, given:] > 0.0)
+        assert np.all(np.diff(table[given]) >= 0.0) and table[given, -1] == 1.0
 
 
 @pytest.mark.parametrize("given", [1, 3, 5])
