@@ -25,7 +25,8 @@ WEIGHTS, CARD, RESUME = "policy.safetensors", "policy.yaml", "resume.safetensors
 class Card:
     """What a checkpoint is: settings, joints, cameras with native (H, W), instruction, hash of the data, holdout figures.
 
-    `weights_sha256`: of the file of weights it was written with ("": by a version that did not say).
+    `critic_sha256`: of the critic it was trained with (`prdc`; "": without one). `weights_sha256`: of the file of weights it was
+    written with ("": by a version that did not say).
     """
 
     settings: PolicySettings
@@ -37,6 +38,7 @@ class Card:
     num_frames: int
     steps_done: int = 0
     figures: Mapping[str, float] = field(default_factory=dict)
+    critic_sha256: str = ""
     weights_sha256: str = ""
 
     @property

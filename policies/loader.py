@@ -21,8 +21,9 @@ from robot_stack.config.schema import TrainSettings
 class Batch:
     """B samples: `pictures` one float (B, h, w, 3), 0..255, per camera, augmented; the rest as in `Frames`.
 
-    `jolt` (B, J): standard normal; `path`: that of each sample's episode, and `liked`, `other`, `margin` of as many pairs of
-    episodes (`oppo`; all empty without preferences); `dice`: the state of the generator after these draws.
+    `jolt` (B, J): standard normal; `rows` (B,): which frames they are; `path`: that of each sample's episode, and `liked`,
+    `other`, `margin` of as many pairs of episodes (`oppo`; all empty without preferences); `dice`: the state of the generator
+    after these draws.
     """
 
     pictures: list[Tensor]
@@ -32,6 +33,7 @@ class Batch:
     ahead: Tensor
     tokens: Tensor
     jolt: Tensor
+    rows: Tensor
     path: Tensor
     liked: Tensor
     other: Tensor
@@ -66,7 +68,7 @@ def draw(frames: Frames, size: int, train: TrainSettings, dice: torch.Generator,
     tables = (q, frames.qd[pick], frames.chunk[pick], frames.ahead[pick], frames.tokens[pick])
     none, paths = torch.empty(0), frames.paths
     wishes = (none,) * 4 if paths is None else (paths.rows[paths.of[pick]], *paths.pairs(size, dice))
-    return Batch(pictures, *tables, jolt, *wishes, dice.get_state(), seed)
+    return Batch(pictures, *tables, jolt, pick, *wishes, dice.get_state(), seed)
 
 
 class Loader:

@@ -21,6 +21,7 @@ from policies.distributed import Team, team_of
 from policies.frames import Frames, frames_of, set_statistics, shape_of
 from policies.held_out import holdout_figures, one_chunk_error
 from policies.loader import Batch, Loader, draw
+from policies.prdc import Prdc, prdc_of
 from policies.recorded import data_hash
 from policies.watch import Watch
 from robot_stack.config.schema import PolicySettings, TrainSettings
@@ -49,9 +50,11 @@ def train_policy(episodes: Sequence[Episode], settings: PolicySettings, train: T
         torch.manual_seed(train.seed)
         frames, policy = frames_of(kept, settings, train.weights, train.preferences), ChunkPolicy(shape, settings)
         weight = set_statistics(policy, frames)
+        prdc = prdc_of(kept, settings, train, team.device) if train.prdc else None
         digest = data_hash(kept, train.weights, train.preferences)
         card = Card(settings, train, kept[0].joint_names, shape.cameras, kept[0].instruction, digest, len(frames))
-        run = _Run(policy, weight, card, out, team)
+        card = card if prdc is None else replace(card, critic_sha256=prdc.sha256)
+        run = _Run(ChunkLoss(policy, weight, train, prdc), card, out, team)
         run.loop(frames, frames_of(held_out, settings) if held_out else None)
         run.finish(held_out)
         team.wait()
@@ -61,25 +64,25 @@ def train_policy(episodes: Sequence[Episode], settings: PolicySettings, train: T
 class ChunkLoss(nn.Module):
     """The loss as a module: what DDP and FSDP wrap, so that a policy's own methods stay what they are."""
 
-    def __init__(self, policy: ChunkPolicy, weight: Tensor, train: TrainSettings) -> None:
+    def __init__(self, policy: ChunkPolicy, weight: Tensor, train: TrainSettings, prdc: Prdc | None = None) -> None:
         super().__init__()
-        self.policy, self.train_settings = policy, train
+        self.policy, self.train_settings, self.prdc = policy, train, prdc
         self.register_buffer("weight", weight)
 
     def forward(self, batch: Batch) -> Tensor:
         """The mean over the batch."""
-        return loss_of(self.policy, batch, self.get_buffer("weight"), self.train_settings)
+        return loss_of(self.policy, batch, self.get_buffer("weight"), self.train_settings, self.prdc)
 
 
 class _Run:
     """The moving parts of one training run: weights, their running average, optimiser, step."""
 
-    def __init__(self, policy: ChunkPolicy, weight: Tensor, card: Card, out: Path, team: Team) -> None:
-        self.policy, self.card, self.train, self.out, self.team = policy, card, card.train, out, team
+    def __init__(self, chunk_loss: ChunkLoss, card: Card, out: Path, team: Team) -> None:
+        self.policy, self.card, self.train, self.out, self.team = chunk_loss.policy, card, card.train, out, team
         self.step, self.loss, self.norm, self.spent_s = 0, float("nan"), 0.0, 0.0
         self.key = _key(card)
-        self.chunk_loss = team.wrap(ChunkLoss(policy, weight, card.train))
-        self.parameters = dict(policy.named_parameters())
+        self.chunk_loss = team.wrap(chunk_loss)
+        self.parameters = dict(self.policy.named_parameters())
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.optimiser = torch.optim.AdamW(
             self.parameters.values(), lr=card.train.lr, weight_decay=card.train.weight_decay, fused=True
@@ -184,7 +187,7 @@ def learning_rate(progress: float, step: int, warmup: int) -> float:
     return min(1.0, (step + 1) / max(1, warmup)) * 0.5 * (1.0 + float(np.cos(np.pi * progress)))
 
 
-def loss_of(policy: ChunkPolicy, batch: Batch, weight: Tensor, train: TrainSettings) -> Tensor:
+def loss_of(policy: ChunkPolicy, batch: Batch, weight: Tensor, train: TrainSettings, prdc: Prdc | None = None) -> Tensor:
     """Mean loss of `batch`. Noise on the joints moves the input, not the target: the chunk learns to lead back.
 
     With `foresight` the pictures alone must also say where the joints will be, seconds ahead: demonstrated joints tell the next
@@ -193,11 +196,15 @@ def loss_of(policy: ChunkPolicy, batch: Batch, weight: Tensor, train: TrainSetti
     device = batch.q.device
     q = batch.q + train.joint_noise * policy.joint_std * batch.jolt
     joints = policy.joint_inputs(q, batch.qd if policy.settings.velocity else None)
-    modes = policy.to_modes(batch.chunk - q[:, None], policy.centre(joints))
+    centre = policy.centre(joints)
+    modes = policy.to_modes(batch.chunk - q[:, None], centre)
     with device if device.type != "cpu" else nullcontext(), torch.autocast(device.type, torch.bfloat16, enabled=train.bfloat16):
         seen = policy.encoder.look(batch.pictures)
         condition = policy.encoder(seen, policy.wishing(joints, batch.path), batch.tokens)
-        loss = policy.loss(condition, modes.repeat(train.repeats, 1, 1), weight)
+        if prdc is None:
+            loss = policy.loss(condition, modes.repeat(train.repeats, 1, 1), weight)
+        else:
+            loss = prdc.loss(policy, condition, centre, batch, q, weight)
         if train.foresight > 0.0:
             ahead = (batch.ahead - policy.joint_mean) / policy.joint_std
             loss = loss + train.foresight * (policy.foreseen(seen) - ahead).square().mean()

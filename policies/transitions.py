@@ -37,7 +37,7 @@ def transitions_of(policy: ChunkPolicy, episode: Episode, settings: CriticSettin
     """One for each sample of `episode`, as `policy` sees it. Raises DataError where nothing says what it earned."""
     shape = policy.settings
     frames = frames_of([episode], shape)
-    s = _states(policy, frames)
+    s = states_of(policy, frames)
     basis = cosine_modes(shape.rows, min(settings.modes, shape.rows))
     steps = max(1, round(shape.rows * episode.rate_hz / shape.rate_hz))
     discount = settings.discount ** (shape.rate_hz / episode.rate_hz)
@@ -63,7 +63,8 @@ def together(parts: Sequence[Transitions]) -> Transitions:
 
 
 @torch.no_grad()
-def _states(policy: ChunkPolicy, frames: Frames) -> Tensor:
+def states_of(policy: ChunkPolicy, frames: Frames) -> Tensor:
+    """The critic's state (M, S) of each of `frames`, which were made by the settings of `policy`."""
     found = []
     for rows in torch.split(torch.arange(len(frames)), BATCH):
         joints = policy.joint_inputs(frames.q[rows], frames.qd[rows] if policy.settings.velocity else None)

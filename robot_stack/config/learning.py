@@ -108,6 +108,8 @@ class TrainSettings:
     in half precision (weights stay in full), a third faster on a CPU that has it. `weights`: the column of the dataset that says
     how often each sample is drawn, in proportion ("": all alike): in the mean the loss is weighted by it (`robot-stack relabel`).
     `preferences`: the column whose mean says which of two episodes is preferred, for a policy with `policy.latent`.
+    `prdc`: the folder of a critic (`critic.out` of `robot-stack relabel critic`), for a bc with one mean: instead of cloning, it
+    does what Q prefers, `prdc_alpha` of it, near what was done in states like this, where likeness counts `prdc_beta`.
     `save_every` steps the run is saved to go on from after a stop; every `log_every` TensorBoard's log has a line (0: no log).
     `prefetch`: a thread draws the next batch meanwhile. Under torchrun `batch` is that of all processes together; `parts`: in so
     many it is drawn (0: one a process), and 4 give the same run with 1, 2 and 4 processes, up to rounding. `sharded`: processes
@@ -134,6 +136,9 @@ class TrainSettings:
     save_every: int = 500
     weights: str = ""
     preferences: str = ""
+    prdc: str = ""
+    prdc_alpha: float = 2.5
+    prdc_beta: float = 2.0
     log_every: int = 50
     prefetch: bool = True
     parts: int = 0
@@ -142,6 +147,6 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         at_least("train", self, 1, "batch", "save_every", "threads", "repeats")
-        at_least("train", self, 0, "steps", "holdout", "log_every", "parts")
+        at_least("train", self, 0, "steps", "holdout", "log_every", "parts", "prdc_alpha", "prdc_beta")
         if self.device not in DEVICES:
             raise ConfigError(f"train.device: found {self.device!r}, allowed {', '.join(DEVICES)}")

@@ -56,21 +56,3 @@ class QRankSettings:
 
     def __post_init__(self) -> None:
         at_least("q_rank", self, 0, "steps", "bound", "edit")
-
-
-@dataclass(frozen=True)
-class PrdcSettings:
-    """A Gaussian actor held to the data (`policies/prdc.py`): `alpha` of Q over the regulariser, `beta` of states over actions in
-    the search for a neighbour. The rest as in `CriticSettings`."""
-
-    alpha: float = 2.5
-    beta: float = 2.0
-    width: int = 128
-    lr: float = 1e-3
-    batch: int = 256
-    steps: int = 1000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least("prdc", self, 0.0, "alpha", "beta")
-        at_least("prdc", self, 1, "width", "batch", "steps")

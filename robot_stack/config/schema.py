@@ -6,7 +6,6 @@ from robot_stack.config.bounds import at_least as _at_least
 from robot_stack.config.learning import PolicySettings as PolicySettings
 from robot_stack.config.learning import TrainSettings as TrainSettings
 from robot_stack.config.offline import CriticSettings as CriticSettings
-from robot_stack.config.offline import PrdcSettings as PrdcSettings
 from robot_stack.config.offline import QRankSettings as QRankSettings
 from robot_stack.config.running import RunSettings as RunSettings
 from robot_stack.errors import ConfigError

@@ -72,7 +72,7 @@ def test_the_parts_of_a_batch_have_the_gradients_of_the_whole() -> None:
 
 def joined(a: Batch, b: Batch) -> Batch:
     """One batch of both."""
-    names = ("q", "qd", "chunk", "ahead", "tokens", "jolt", "path", "liked", "other", "margin")
+    names = ("q", "qd", "chunk", "ahead", "tokens", "jolt", "rows", "path", "liked", "other", "margin")
     rest = {name: torch.cat([getattr(a, name), getattr(b, name)]) for name in names}
     return Batch(pictures=[torch.cat(p) for p in zip(a.pictures, b.pictures, strict=True)], dice=a.dice, **rest)
 
