@@ -41,7 +41,7 @@ class Parity:
 def recorded_inputs(
     episodes: Sequence[Episode], example: Mapping[str, Value], observations: int = 24, candidates: int = 8
 ) -> Iterator[tuple[str, dict[str, Value]]]:
-    """`observations` evenly spread samples of `episodes`: a name, and the graph's inputs. `example`: one of each input.
+    """`observations` evenly spread samples of `episodes`: a name, and the graph's inputs. `example`: one of each it has.
 
     Raises PolicyError without an episode.
     """
@@ -56,12 +56,14 @@ def recorded_inputs(
 
 
 def _seen(episode: Episode, index: int, number: int, example: Mapping[str, Value]) -> dict[str, Value]:
-    """What was recorded; as the plan, what was commanded next, with 0, 1, 2, ... of its rows given, in turn."""
+    """What was recorded; as the plan, where there is one, what was commanded next, with 0, 1, 2, ... rows given, in turn."""
     seen: dict[str, Value] = {f"image_{name}": np.ascontiguousarray(images[index]) for name, images in episode.images.items()}
     seen["joints"] = episode.q[index].astype(np.float32)
     seen["speeds"] = velocities(episode)[index].astype(np.float32)
     if "tokens" in example:
         seen["tokens"] = byte_tokens(episode.instruction, len(example["tokens"]))
+    if "plan" not in example:
+        return seen
     rows = len(example["plan"])
     ahead = np.minimum(np.arange(index, index + rows), len(episode) - 1)
     return seen | {"plan": episode.action[ahead].astype(np.float32), "given": np.array([number % (rows // 2 + 1)])}
@@ -111,7 +113,7 @@ def _answers(reference: Engine, found: Engine, feed: Mapping[str, Value]) -> tup
 
 
 def _place(reference: Engine, found: Engine, feed: Mapping[str, Value], joint_names: Sequence[str]) -> str:
-    """Joint, row and candidate of the largest difference, and the camera without whose picture it is smallest."""
+    """Joint, row and candidate of the largest difference, and the camera, if any, without whose picture it is smallest."""
 
     def apart(feed: Mapping[str, Value]) -> Array:
         expected, answer = _answers(reference, found, feed)
@@ -121,8 +123,8 @@ def _place(reference: Engine, found: Engine, feed: Mapping[str, Value], joint_na
     difference = apart(feed)
     candidate, row, joint = (int(i) for i in np.unravel_index(int(difference.argmax()), difference.shape))
     grey = {name: apart({**feed, name: np.full_like(feed[name], 128)}).max() for name in feed if name.startswith("image_")}
+    where = f"joint {joint_names[joint]}, row {row}, candidate {candidate}"
+    if not grey:
+        return where
     camera = min(grey, key=lambda name: float(grey[name]))
-    return (
-        f"joint {joint_names[joint]}, row {row}, candidate {candidate}; without the picture of "
-        f"{camera.removeprefix('image_')} it would be {grey[camera]:.1e} rad"
-    )
+    return f"{where}; without the picture of {camera.removeprefix('image_')} it would be {grey[camera]:.1e} rad"

@@ -21,7 +21,8 @@ from robot_stack.errors import PolicyError
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose")
-NETWORKS = ("policy.encoder", "policy.head")
+NETWORKS = ("policy.encoder", "policy.head", "network")
+"""The last is that of another library (`adapters.foreign`)."""
 SCOPES = "pkg.torch.onnx.name_scopes"
 HALVES = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}
 

@@ -6,11 +6,14 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
+import torch
+from torch import nn
 
+from policies.adapters.foreign import Foreign, ForeignDecision
 from policies.bundle import load_bundle
 from policies.engines.onnx_runtime import OnnxRuntimeEngine
 from policies.engines.torch_graphs import TorchEngine
-from policies.export import OUTPUTS, export_bundle
+from policies.export import OUTPUTS, export_bundle, write_graph
 from policies.parity import TOLERANCES_RAD, measure_parity, recorded_inputs
 from policies.precision import PRECISIONS, PRODUCTS, set_precision
 from robot_stack.errors import PolicyError
@@ -53,6 +56,49 @@ def test_quantised_weights_are_stored_quantised(model):
     precision, path, _ = model
     kinds = Counter(tensor.data_type for tensor in onnx.load(path).graph.initializer if len(tensor.dims) > 1)
     assert precision not in QUANTISED or kinds[QUANTISED[precision]] > 5
+
+
+class Blind(nn.Module):
+    """A network of another library that sees joints alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.leave = nn.Linear(3, 8 * 3)
+
+    def forward(self, pictures, joints, speeds, noise):
+        features = self.leave(joints[None]).expand(noise.shape[0], -1)
+        return joints + features.reshape(-1, 8, 3) + 0.01 * noise, features
+
+
+class Other(nn.Module):
+    """A network of another library: pictures and joints to a chunk, each of its candidates shifted by its noise."""
+
+    def __init__(self, cameras):
+        super().__init__()
+        self.look, self.leave = nn.Conv2d(3 * cameras, 8, 4, 4), nn.Linear(8 + 3, 8 * 3)
+
+    def forward(self, pictures, joints, speeds, noise):
+        seen = self.look(torch.cat(pictures, -1).permute(2, 0, 1)[None].float() / 255.0).mean((2, 3))
+        features = self.leave(torch.cat([seen, joints[None]], -1)).expand(noise.shape[0], -1)
+        return joints + features.reshape(-1, 8, 3) + 0.01 * noise, features
+
+
+@pytest.mark.parametrize("cameras", [(), ("scene", "wrist")], ids=["blind", "two cameras"])
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_graph_without_a_plan_is_measured_on_what_it_asks_for(precision, cameras, episodes, tmp_path):
+    """As that of another library, which has fewer inputs."""
+    torch.manual_seed(0)
+    sizes, path = tuple((name, (32, 32)) for name in cameras), tmp_path / "model.onnx"
+    network = Other(len(cameras)) if cameras else Blind()
+    decision = ForeignDecision(Foreign("other", network, None, sizes, 8, 20.0), 3).eval()
+    write_graph(decision, path)
+    example = {name: value.numpy() for name, value in decision.example().items()}
+    measured = set_precision(path, precision, (feed for _, feed in recorded_inputs(episodes, example)))
+    parity = measure_parity(
+        TorchEngine(decision, OUTPUTS), OnnxRuntimeEngine(measured, precision=precision), episodes, example, observations=8
+    )
+    parity.check(TOLERANCES_RAD[precision])
+    assert parity.figures["max_abs_rad"] > 1e-6 and ("picture" in parity.where) == bool(cameras)
 
 
 def test_an_export_in_half_precision_says_so_in_its_manifest(checkpoint, episodes, tmp_path):
