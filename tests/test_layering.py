@@ -32,7 +32,8 @@ TORCH_FILES = {
     "safety/dynamics_model.py", "safety/neural_tube.py", "safety/taco.py", "safety/vocbf.py", "safety/monitor_training.py",
     "robot_stack/learn.py", "robot_stack/relabel/inverse_dynamics.py",
     "policies/adapters/foreign.py", "policies/adapters/lerobot_policy.py", "policies/adapters/operators.py",
-    "policies/adapters/robomimic_network.py", "policies/adapters/robomimic_policy.py",
+    "policies/adapters/lerobot_around.py", "policies/adapters/robomimic_network.py", "policies/adapters/robomimic_policy.py",
+    "policies/adapters/smolvla.py",
 }  # fmt: skip
 RUNTIME = ("arm_node", "camera_node", "fallback_node", "monitor_node", "policy_node", "recorder_node", "teleop_node")
 TRAINING_ONLY = TORCH | {"pyarrow", "av", "scipy", "matplotlib", "cvxpy", "hydra"}

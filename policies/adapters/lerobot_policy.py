@@ -1,4 +1,4 @@
-"""Policies that LeRobot saved (a folder with config.json, model.safetensors and its processors): ACT and Diffusion Policy.
+"""Policies that LeRobot saved (a folder with config.json, model.safetensors and its processors): ACT, Diffusion Policy, SmolVLA.
 
 LeRobot's own classes build the network and read weights and processors; nothing is downloaded and nothing is unpickled. The graph
 is the network between LeRobot's own normalisation of observations and of actions. A chunk is what `predict_action_chunk` gives.
@@ -10,11 +10,14 @@ is the network between LeRobot's own normalisation of observations and of action
   the past, which LeRobot throws away, begin from noise that is drawn once. With `n_obs_steps` > 1 it sees earlier moments too; a
   decision is a function of one observation, so these are the joints as their speeds say they were, and the same pictures.
   `one_look_rad` in the manifest is the median distance from what LeRobot does with what was really seen then.
+* SmolVLA: `smolvla`. The folder of its vision-language model (`vlm_model_name`: configuration, tokenizer and processor, no
+  weights) has to be at hand.
+* pi0 and pi0.5: refused, see NO_PI.
 """
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,17 +26,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from policies.adapters.foreign import Cameras, Floats, Foreign, order
+from policies.adapters.foreign import Floats, Foreign
+from policies.adapters.lerobot_around import IMAGES, STATE, Around, camera_of, dataset_keys
 from policies.adapters.operators import import_torchvision
-from policies.encoder import Resize
-from policies.recorded import observation_at
+from policies.adapters.smolvla import SmolVlaNetwork, prepare
+from policies.recorded import check_alike, observation_at
 from robot_stack.data.episode import Episode
 from robot_stack.errors import PolicyError
 from robot_stack.types import JointState, Observation
 
 CONFIG, WEIGHTS, PROCESSOR, TRAINING = "config.json", "model.safetensors", "policy_preprocessor.json", "train_config.json"
-KINDS = ("act", "diffusion")
-STATE, IMAGES, ENVIRONMENT = "observation.state", "observation.images", "observation.environment_state"
+KINDS = ("act", "diffusion", "smolvla")
+NO_PI = (
+    "LeRobot runs it only with its own branch of transformers (a released one has no transformers.models.siglip.check) and in no "
+    "size that one ONNX file of 2 GB holds; next: LeRobot's smolvla, or `robot-stack train policy=vla`, on the same dataset"
+)
 DDIM_STEPS = 10
 
 
@@ -45,13 +52,14 @@ def is_checkpoint(folder: Path) -> bool:
 def load_lerobot(folder: Path, episodes: Sequence[Episode]) -> Foreign:
     """The policy in `folder` for the joints and cameras of `episodes`.
 
-    Raises PolicyError on other kinds of policies, inputs the robot does not have, or joints that do not fit; ModuleNotFoundError
-    without LeRobot.
+    Raises PolicyError on other kinds of policies, inputs the robot does not have, joints that do not fit, or, of SmolVLA, several
+    instructions; ModuleNotFoundError without LeRobot.
     """
     os.environ |= {"HF_HUB_OFFLINE": "1"}
+    _check_kind(folder)
     import_torchvision()
     config, policy = _policy(folder)
-    network = _network(folder, config, policy, episodes[0])
+    network = _network(folder, config, policy, episodes)
     return Foreign(
         f"lerobot_{config.type}",
         network,
@@ -65,47 +73,56 @@ def load_lerobot(folder: Path, episodes: Sequence[Episode]) -> Foreign:
     )
 
 
+def _check_kind(folder: Path) -> None:
+    kind = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("type")
+    if kind not in KINDS:
+        why = f": {NO_PI}" if str(kind).startswith("pi0") else ""
+        raise PolicyError(f"{folder / CONFIG}: type: found {kind!r}, allowed {', '.join(KINDS)}{why}")
+    if not (folder / PROCESSOR).is_file():
+        raise PolicyError(f"{folder / PROCESSOR}: missing: saved before LeRobot 0.4; next: its migrate_policy_normalization.py")
+
+
 def _policy(folder: Path) -> tuple[Any, Any]:
     """Its configuration and the policy, ready to act."""
     from lerobot.configs.policies import PreTrainedConfig
     from lerobot.policies.factory import get_policy_class
 
-    kind = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("type")
-    if kind not in KINDS:
-        raise PolicyError(f"{folder / CONFIG}: type: found {kind!r}, allowed {', '.join(KINDS)}")
-    if not (folder / PROCESSOR).is_file():
-        raise PolicyError(f"{folder / PROCESSOR}: missing: saved before LeRobot 0.4; next: its migrate_policy_normalization.py")
     config: Any = PreTrainedConfig.from_pretrained(folder)
-    config.device, config.pretrained_backbone_weights = "cpu", None  # the checkpoint has them
-    if kind == "diffusion":
+    config.device = "cpu"
+    if config.type == "diffusion":
         config.n_action_steps = config.horizon - config.n_obs_steps + 1
-    return config, get_policy_class(kind).from_pretrained(folder, config=config).eval()
+    if config.type == "smolvla":
+        prepare(folder / CONFIG, config)
+    else:
+        config.pretrained_backbone_weights = None  # the checkpoint has them
+    return config, get_policy_class(config.type).from_pretrained(folder, config=config).eval()
 
 
-def _network(folder: Path, config: Any, policy: Any, episode: Episode) -> "ActNetwork | DiffusionNetwork":
+def _network(
+    folder: Path, config: Any, policy: Any, episodes: Sequence[Episode]
+) -> "ActNetwork | DiffusionNetwork | SmolVlaNetwork":
     from lerobot.policies.factory import make_pre_post_processors
 
+    device: dict[str, Any] = {"device_processor": {"device": "cpu"}}
+    words = {"tokenizer_processor": {"tokenizer_name": config.vlm_model_name}} if config.type == "smolvla" else {}
+    both = make_pre_post_processors(
+        config, pretrained_path=str(folder), preprocessor_overrides=device | words, postprocessor_overrides=device
+    )
+    episode, named = episodes[0], dataset_keys(config, both[0])
     joints = len(episode.joint_names)
-    cameras = {key: camera_of(key) for key in config.image_features}
     state, action = config.robot_state_feature, config.action_feature
     sizes = [None if feature is None else list(feature.shape) for feature in (state, action)]
-    unknown = sorted(set(cameras.values()) - set(episode.images)) + [ENVIRONMENT] * (config.env_state_feature is not None)
-    if unknown or sizes != [[joints], [joints]]:
+    strange = {camera_of(key) for key in named.values()} - set(episode.images)
+    if strange or config.env_state_feature is not None or sizes != [[joints], [joints]]:
         raise PolicyError(
             f"{folder / CONFIG}: found state {sizes[0]}, action {sizes[1]}, inputs {sorted(config.input_features)}, allowed "
             f"{joints} joints and pictures of {', '.join(sorted(episode.images)) or 'no camera'}"
         )
-    device = {"device_processor": {"device": "cpu"}}
-    both = make_pre_post_processors(
-        config, pretrained_path=str(folder), preprocessor_overrides=device, postprocessor_overrides=device
-    )
-    around = Around(config, both, cameras, episode, _trained_names(folder, joints) or episode.joint_names)
+    around = Around(config, both, named, episode, _trained_names(folder, joints) or episode.joint_names)
+    if config.type == "smolvla":
+        check_alike(episodes)  # one instruction
+        return SmolVlaNetwork(policy, around, episode)
     return DiffusionNetwork(policy, around) if config.type == "diffusion" else ActNetwork(policy, around)
-
-
-def camera_of(key: str) -> str:
-    """The camera of an image feature: "observation.images.top" is top, "observation.image" is image."""
-    return key.removeprefix(f"{IMAGES}.").rpartition(".")[2]
 
 
 def _trained_names(folder: Path, joints: int) -> tuple[str, ...]:
@@ -116,66 +133,6 @@ def _trained_names(folder: Path, joints: int) -> tuple[str, ...]:
     info = Path(root or folder / "nowhere") / "meta/info.json"
     names = json.loads(info.read_text(encoding="utf-8"))["features"].get(STATE, {}).get("names") if info.is_file() else None
     return tuple(names) if isinstance(names, list) and len(names) == joints and isinstance(names[0], str) else ()
-
-
-class Around(nn.Module):
-    """What is around both kinds of networks: LeRobot's normalisation, our pictures and order of joints."""
-
-    to_trained: Tensor
-    to_robot: Tensor
-
-    def __init__(
-        self, config: Any, both: tuple[Any, Any], cameras: Mapping[str, str], episode: Episode, names: Sequence[str]
-    ) -> None:
-        from lerobot.processor import NormalizerProcessorStep, UnnormalizerProcessorStep
-
-        super().__init__()
-        self.config, self.before, self.after = config, *both
-        self.normal = [step for step in self.before.steps if isinstance(step, NormalizerProcessorStep)]
-        self.back = [step for step in self.after.steps if isinstance(step, UnnormalizerProcessorStep)]
-        self.keys, self.rate_hz = dict(cameras), episode.rate_hz
-        sizes = {key: episode.images[camera].shape[1:3] for key, camera in cameras.items()}
-        self.cameras: Cameras = tuple((cameras[key], (int(h), int(w))) for key, (h, w) in sizes.items())
-        shapes = [tuple(config.input_features[key].shape[1:]) for key in cameras]
-        self.resize = nn.ModuleList(Resize(size, shape) for (_, size), shape in zip(self.cameras, shapes, strict=True))
-        trained, robot = order(names, episode.joint_names)
-        self.register_buffer("to_trained", torch.tensor(trained))
-        self.register_buffer("to_robot", torch.tensor(robot))
-
-    def looked(self, pictures: Sequence[Tensor], joints: Tensor) -> dict[str, Tensor]:
-        """What LeRobot's processors get: (1, 3, H, W) in 0..1, and the state (1, J) in the trained order."""
-        seen = {STATE: joints[self.to_trained][None]}
-        for key, resize, picture in zip(self.keys, self.resize, pictures, strict=True):
-            seen[key] = resize(picture[None]).permute(0, 3, 1, 2) / 255.0
-        return seen
-
-    def normalised(self, seen: dict[str, Tensor]) -> dict[str, Tensor]:
-        """By LeRobot's own step."""
-        from lerobot.processor.core import TransitionKey
-
-        for step in self.normal:
-            seen = step({TransitionKey.OBSERVATION: seen})[TransitionKey.OBSERVATION]
-        return seen
-
-    def positions(self, actions: Tensor) -> Tensor:
-        """Normalised actions (N, T, J) as joint positions in the robot's order, by LeRobot's own step."""
-        from lerobot.processor.core import TransitionKey
-
-        for step in self.back:
-            actions = step({TransitionKey.ACTION: actions})[TransitionKey.ACTION]
-        return actions[..., self.to_robot]
-
-    def processed(self, seen: Observation) -> dict[str, Tensor]:
-        """`seen` through the whole of LeRobot's preprocessor."""
-        pictures = [torch.from_numpy(np.array(seen.frames[camera].rgb)) for camera in self.keys.values()]
-        looked = self.looked(pictures, torch.tensor(seen.joints.q, dtype=torch.float32))
-        ready = self.before({key: value[0] for key, value in looked.items()})
-        return {key: ready[key] for key in looked}
-
-    def finished(self, actions: Tensor) -> Floats:
-        """Actions (N, T, J) through the whole of LeRobot's postprocessor."""
-        found: Floats = torch.stack([self.after(row) for row in actions.unbind(1)], 1)[..., self.to_robot].numpy()
-        return found
 
 
 class ActNetwork(nn.Module):

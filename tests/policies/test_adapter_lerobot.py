@@ -1,7 +1,6 @@
 """Policies that LeRobot itself saved, small and not trained, as bundles."""
 
 import json
-import os
 import shutil
 from dataclasses import replace
 
@@ -15,68 +14,11 @@ import torch
 
 from policies.adapters.foreign import export_foreign
 from policies.adapters.lerobot_policy import load_lerobot
-from policies.adapters.operators import import_torchvision
 from policies.onnx_policy import OnnxPolicy
 from policies.recorded import observation_at
 from robot_stack.errors import PolicyError
 from robot_stack.foreign import loader
-
-SMALL = {
-    "act": {"chunk_size": 6, "n_action_steps": 6, "dim_model": 32, "n_heads": 2, "dim_feedforward": 32, "n_encoder_layers": 1},
-    "diffusion": {
-        "horizon": 8,
-        "n_action_steps": 4,
-        "down_dims": (16, 32),
-        "diffusion_step_embed_dim": 16,
-        "spatial_softmax_num_keypoints": 4,
-        "noise_scheduler_type": "DDIM",
-        "num_inference_steps": 3,
-        "n_groups": 4,
-    },
-}
-
-
-def statistics(episodes):
-    """As a LeRobot dataset has them."""
-    found = {}
-    for key, values in (("observation.state", [e.q for e in episodes]), ("action", [e.action for e in episodes])):
-        rows = np.concatenate(values)
-        found[key] = {"mean": rows.mean(0), "std": rows.std(0) + 0.1, "min": rows.min(0) - 0.1, "max": rows.max(0) + 0.1}
-    for camera in episodes[0].images:
-        colours = {"mean": 0.3, "std": 0.2, "min": 0.0, "max": 1.0}
-        found[f"observation.images.{camera}"] = {name: np.full((3, 1, 1), value) for name, value in colours.items()}
-    return {key: {name: torch.tensor(v, dtype=torch.float32) for name, v in part.items()} for key, part in found.items()}
-
-
-def saved(folder, kind, episodes, names=None, **settings):
-    """A policy of LeRobot with random weights, as its training saves one; the state in the order of `names`."""
-    os.environ |= {"HF_HUB_OFFLINE": "1"}
-    import_torchvision()
-    from lerobot.configs.types import FeatureType, PolicyFeature
-    from lerobot.policies.factory import get_policy_class, make_policy_config, make_pre_post_processors
-
-    torch.manual_seed(0)
-    joints = len(episodes[0].joint_names)
-    inputs = {"observation.state": PolicyFeature(FeatureType.STATE, (joints,))}
-    for camera, images in episodes[0].images.items():
-        inputs[f"observation.images.{camera}"] = PolicyFeature(FeatureType.VISUAL, (3, *images.shape[1:3]))
-    config = make_policy_config(
-        kind,
-        device="cpu",
-        input_features=inputs,
-        output_features={"action": PolicyFeature(FeatureType.ACTION, (joints,))},
-        pretrained_backbone_weights=None,
-        push_to_hub=False,
-        **{**SMALL[kind], **settings},
-    )
-    before, after = make_pre_post_processors(config, dataset_stats=statistics(episodes))
-    for part in (get_policy_class(kind)(config).eval(), before, after):
-        part.save_pretrained(folder)
-    if names:
-        (folder / "dataset/meta").mkdir(parents=True)
-        (folder / "dataset/meta/info.json").write_text(json.dumps({"features": {"observation.state": {"names": list(names)}}}))
-        (folder / "train_config.json").write_text(json.dumps({"dataset": {"root": str(folder / "dataset")}}))
-    return folder
+from tests.policies.lerobot_checkpoints import batch, library, saved
 
 
 @pytest.fixture(scope="module")
@@ -89,24 +31,6 @@ def episodes(make):
 @pytest.fixture(scope="module")
 def act(episodes, tmp_path_factory):
     return saved(tmp_path_factory.mktemp("lerobot") / "act", "act", episodes)
-
-
-def library(folder):
-    """LeRobot's own policy with its processors."""
-    from lerobot.configs.policies import PreTrainedConfig
-    from lerobot.policies.factory import get_policy_class, make_pre_post_processors
-
-    config = PreTrainedConfig.from_pretrained(folder)
-    policy = get_policy_class(config.type).from_pretrained(folder, config=config).eval()
-    return policy, *make_pre_post_processors(config, pretrained_path=str(folder))
-
-
-def batch(observation):
-    """As LeRobot's robots give an observation."""
-    found = {"observation.state": torch.tensor(observation.joints.q, dtype=torch.float32)}
-    for name, frame in observation.frames.items():
-        found[f"observation.images.{name}"] = torch.from_numpy(frame.rgb.copy()).permute(2, 0, 1) / 255
-    return found
 
 
 def test_act_gives_the_actions_that_lerobot_would_play(act, episodes, tmp_path):
@@ -162,7 +86,3 @@ def test_what_the_robot_does_not_have_is_refused(act, episodes, make, tmp_path):
         load_lerobot(act, make(1, joints=4))
     with pytest.raises(PolicyError, match=r"allowed 3 joints and pictures of scene$"):
         load_lerobot(act, [replace(e, images={"scene": e.images["scene"]}) for e in episodes])
-    other = shutil.copytree(act, tmp_path / "other")
-    (other / "config.json").write_text(json.dumps({"type": "pi0"}))
-    with pytest.raises(PolicyError, match="type: found 'pi0', allowed act, diffusion"):
-        load_lerobot(other, episodes)
