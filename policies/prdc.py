@@ -107,4 +107,6 @@ def _check(card: Card, settings: PolicySettings, episodes: Sequence[Episode]) ->
     theirs = (card.settings.rows, card.settings.rate_hz, card.joint_names, tuple(name for name, _ in card.cameras))
     ours = (settings.rows, settings.rate_hz, episodes[0].joint_names, tuple(sorted(episodes[0].images)))
     if ours != theirs:
-        raise PolicyError(f"train.prdc: found rows, rate, joints, cameras {ours}, allowed those the critic judges, {theirs}")
+        raise PolicyError(
+            f"train.prdc: found policy.rows, policy.rate_hz, joints, cameras {ours}, allowed those the critic judges, {theirs}"
+        )

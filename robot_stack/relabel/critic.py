@@ -41,12 +41,20 @@ def reads(settings: CriticLabelSettings) -> tuple[str, ...]:
     return (settings.learn.reward,)
 
 
+def files(settings: CriticLabelSettings) -> Mapping[str, Path]:
+    """The policy's checkpoint."""
+    from policies.checkpoint import CARD, WEIGHTS
+
+    return {name: Path(settings.checkpoint) / name for name in (CARD, WEIGHTS)}
+
+
 def measure(episode: Recording, settings: CriticLabelSettings) -> "Transitions":
     """The episode as the critic learns from it. Raises DataError where the policy cannot see it."""
     from policies.transitions import transitions_of
 
     try:
-        policy = _policy(settings.checkpoint)
+        written = tuple(path.stat().st_mtime_ns for path in files(settings).values() if path.is_file())
+        policy = _policy(settings.checkpoint, written)
         sizes = {size for _, size in policy.shape.cameras}
         return transitions_of(policy, episode_of(episode, sizes.pop() if len(sizes) == 1 else (None, None)), settings.learn)
     except (PolicyError, RuntimeError) as error:
@@ -54,7 +62,8 @@ def measure(episode: Recording, settings: CriticLabelSettings) -> "Transitions":
 
 
 @lru_cache(maxsize=1)
-def _policy(checkpoint: str) -> "ChunkPolicy":
+def _policy(checkpoint: str, written: tuple[int, ...]) -> "ChunkPolicy":
+    """Kept between the episodes, until its files are written anew."""
     from policies.checkpoint import load_checkpoint
 
     return load_checkpoint(Path(checkpoint))[0]
@@ -96,4 +105,4 @@ def tell(gathered: _Gathered) -> str:
     return gathered.told
 
 
-LABELLER = Labeller("critic", 1, label, reads, measure, gather, tell)
+LABELLER = Labeller("critic", 1, label, reads, measure, gather, tell, files)

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,11 @@ def nothing(settings: Any) -> tuple[str, ...]:
     return ()
 
 
+def no_files(settings: Any) -> Mapping[str, Path]:
+    """Reads nothing beside the dataset."""
+    return {}
+
+
 def random_of(episode: Recording, seed: int) -> np.random.Generator:
     """Draws that depend on `seed` and the episode's name alone, so not on which others there are, nor in which order."""
     return np.random.default_rng([seed, zlib.crc32(episode.name.encode())])
@@ -26,7 +32,8 @@ def random_of(episode: Recording, seed: int) -> np.random.Generator:
 class Labeller:
     """Its functions, all at the top of a module, so that another process finds them. A new `version` labels everything anew.
 
-    `reads(settings)`: the labels of earlier runs it wants to see. `measure` and `gather` come together, or not at all.
+    `reads(settings)`: the labels of earlier runs it wants to see; `files(settings)`: by a name, what it reads beside the dataset,
+    of which the content counts, as settings do. `measure` and `gather` come together, or not at all.
     """
 
     name: str
@@ -36,3 +43,4 @@ class Labeller:
     measure: Callable[[Recording, Any], Any] | None = None
     gather: Callable[[Mapping[str, Any], Any, Catalogue], Any] | None = None
     tell: Callable[[Any], str] | None = None
+    files: Callable[[Any], Mapping[str, Path]] = no_files

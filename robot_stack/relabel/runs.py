@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,12 +48,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a process needs to label episodes of the dataset at `root`, logs sampled at `rate_hz`."""
+    """What a process needs to label episodes of the dataset at `root`, logs sampled at `rate_hz`. `files`: sha256 of what the
+    labeller reads beside it ("": not there), filled in when the run begins."""
 
     root: Path
     rate_hz: float
     labeller: Labeller
     settings: Any
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -97,7 +99,8 @@ def relabel(job: Job, why: str = "", ray: str = "") -> Run:
     """
     _looked_at.cache_clear()
     _opened.cache_clear()
-    catalogue = Catalogue.open(job.root, job.rate_hz)
+    catalogue, files = Catalogue.open(job.root, job.rate_hz), job.labeller.files(job.settings)
+    job = replace(job, files={name: _sha(path) if path.is_file() else "" for name, path in files.items()})
     survey = _survey(job, catalogue, ray)
     run = Run(_new_name(job), kept=survey.kept, faults=survey.faults, told=survey.told)
     if survey.kept:
@@ -196,13 +199,9 @@ def _read(job: Job, entry: Entry) -> tuple[Recording, dict[str, Any]]:
 def _about(job: Job, sha256: str, together: str) -> dict[str, Any]:
     """What the labels of one episode depend on."""
     settings = json.loads(json.dumps(asdict(job.settings)))
-    return {
-        "labeller": job.labeller.name,
-        "version": job.labeller.version,
-        "settings": settings,
-        "inputs_sha256": sha256,
-        "dataset_sha256": together,
-    }
+    about = {"labeller": job.labeller.name, "version": job.labeller.version, "settings": settings}
+    files = {"files": dict(job.files)} if job.files else {}
+    return about | files | {"inputs_sha256": sha256, "dataset_sha256": together}
 
 
 def _same(job: Job, entry: Entry, sha256: str, together: str) -> bool:

@@ -114,7 +114,7 @@ def test_a_policy_without_one_mean_is_refused(other, data, critic, tmp_path):
 
 
 def test_a_critic_of_other_chunks_or_of_a_policy_that_has_changed_is_refused(data, critic, tmp_path):
-    with pytest.raises(PolicyError, match="found rows, rate, joints, cameras"):
+    with pytest.raises(PolicyError, match=r"found policy\.rows, policy\.rate_hz, joints, cameras"):
         train_policy(data, replace(POLICY, rows=6), replace(TRAIN, prdc=str(critic)), tmp_path / "rows")
     with pytest.raises(PolicyError, match="train the critic again"):
         train_policy(data, POLICY, replace(TRAIN, prdc=str(tmp_path)), tmp_path / "none")

@@ -1,6 +1,8 @@
 """The critic as a labeller: judged logs get advantages, advantages become weights, and weights train a policy."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +10,8 @@ import pytest
 pytest.importorskip("torch", reason="needs torch: pip install 'robot_stack[train]'")
 
 from policies.bundle import load_bundle, sha256_of
-from policies.checkpoint import WEIGHTS
-from policies.critic import load_critic
+from policies.checkpoint import WEIGHTS, load_checkpoint
+from policies.critic import CRITIC, load_critic
 from policies.train import train_policy
 from robot_stack.cli import main
 from robot_stack.config.schema import PolicySettings, TrainSettings
@@ -75,6 +77,44 @@ def test_any_policy_trains_by_these_weights(logs, labelled, tmp_path):
         settings = PolicySettings(**{**vars(POLICY), "name": name})
         train = TrainSettings(**{**vars(TRAIN), "weights": "weight"})
         train_policy(load_episodes(logs, 20.0, None), settings, train, tmp_path / name)
+
+
+def test_a_policy_of_one_mean_is_held_to_what_the_critic_prefers(logs, labelled, tmp_path):
+    words = [
+        "policy=bc",
+        "policy.mixture=0",
+        *(f"policy.{name}={getattr(POLICY, name)}" for name in ("rows", "modes", "width", "depth")),
+    ]
+    words += [
+        "policy.image_height=12",
+        "policy.image_width=16",
+        "policy.rate_hz=20",
+        "train.steps=3",
+        f"train.prdc={labelled / 'critic'}",
+    ]
+    assert main(["train", f"dataset={logs}", f"out={tmp_path / 'held'}", *words]) == 0
+    card = load_checkpoint(tmp_path / "held")[1]
+    assert card.critic_sha256 == sha256_of(labelled / "critic" / CRITIC)
+
+
+def test_a_checkpoint_that_has_changed_in_its_place_labels_anew_and_the_same_one_does_not(logs, labelled, tmp_path, capsys):
+    root, plain = shutil.copytree(logs, tmp_path / "logs"), shutil.copytree(labelled / "plain", tmp_path / "plain")
+    words = [f"dataset={root}", f"critic.checkpoint={plain}", "critic.learn.steps=5", "critic.learn.width=8"]
+
+    def said() -> str:
+        assert main(["relabel", "critic", *words]) == 0
+        return capsys.readouterr().out
+
+    assert "6 episodes" in said()
+    shutil.copytree(labelled / "plain", plain, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    assert "nothing to do, all 6 episodes" in said()
+    before = load_episodes(root, 30.0, None)[0].columns["chunk_q"]
+    train_policy(load_episodes(root, 20.0, None), POLICY, replace(TRAIN, seed=1), plain)
+    assert "6 episodes" in said()
+    assert not np.array_equal(load_episodes(root, 30.0, None)[0].columns["chunk_q"], before)
+    cards = [json.loads(path.read_text())["files"] for path in sorted(root.glob("labels/*-critic/run.json"))[-2:]]
+    assert cards[1] == {name: sha256_of(plain / name) for name in ("policy.yaml", WEIGHTS)}
+    assert all(cards[0][name] != cards[1][name] for name in cards[1])
 
 
 @pytest.mark.slow
