@@ -49,7 +49,10 @@ def settings_of(head):
     return replace(SMALL, name=head.split()[0], **(HEADS | MORE)[head])
 
 
-@pytest.fixture(scope="module", params=[*HEADS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
+LONG = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module", params=[*HEADS, *(pytest.param(name, marks=LONG) for name in MORE)])
 def head(request):
     return request.param
 
