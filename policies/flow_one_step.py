@@ -2,7 +2,8 @@
 
 With x_t = (1-t) x_0 + t x_1 and v = x_1 - x_0, u(x_t, t, s) is the mean of the velocity over [t, s], so that x_s = x_t + (s-t) u.
 Its derivative along the flow gives u = v + (s-t) (v . d_x u + d_t u): the target, held fixed, whose bracket is one
-Jacobian-vector product with the tangent (v, 1). A sample is x_0 + u(x_0, 0, 1): one call of the network.
+Jacobian-vector product with the tangent (v, 1). A sample is x_0 + u(x_0, 0, 1): one call of the network. That derivative makes
+some targets very long, so each sample's squared error e is weighted by 1 / (e + c)^p with p = 1, held fixed (MeanFlow, eq. 22).
 The papers run time the other way, from data at 0 to noise at 1.
 """
 
@@ -15,6 +16,8 @@ from robot_stack.config.schema import PolicySettings
 
 MOMENTARY = 0.5
 """Share of a batch with s = t, where the target is the velocity itself."""
+SMALLEST = 1e-3
+"""c of the weight of a sample."""
 
 
 class OneStepHead(nn.Module):
@@ -45,13 +48,13 @@ class OneStepHead(nn.Module):
         return x, feature
 
     def loss(self, condition: Tensor, x_1: Tensor, weight: Tensor) -> Tensor:
-        """The identity's squared error for modes `x_1` (N, D); `weight` (D,)."""
+        """The identity's weighted squared error for modes `x_1` (N, D); `weight` (D,)."""
         x_0 = torch.randn_like(x_1)
         t, s = torch.rand(2, len(x_1), 1, device=x_1.device).sort(dim=0).values
         s = torch.where(torch.rand(len(x_1), 1, device=x_1.device) < MOMENTARY, t, s)
         u, target = self.identity(torch.lerp(x_0, x_1, t), t, s, x_1 - x_0, condition)
-        error: Tensor = u - target
-        return (error.square() * weight).mean()
+        error: Tensor = ((u - target).square() * weight).mean(1)
+        return (error / (error.detach() + SMALLEST)).mean()
 
     def identity(self, x: Tensor, t: Tensor, s: Tensor, v: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """u (N, D) at `x` (N, D), and what it should be there, held fixed, when the momentary velocity is `v` (N, D)."""
