@@ -27,7 +27,7 @@ SMALL = {
         "max_action_dim": 8,
         "resize_imgs_with_padding": (32, 32),
         "tokenizer_max_length": 24,
-        "num_steps": 3,
+        "num_steps": 2,
         "num_vlm_layers": 2,
     },
 }

@@ -49,7 +49,7 @@ def test_smolvla_gives_the_chunks_that_lerobot_does_from_the_same_noise(smolvla,
     found = loader(smolvla)(episodes)
     bundle = OnnxPolicy(export_foreign(found, episodes, tmp_path / "bundle"), candidates=5)
     manifest = bundle.manifest
-    assert (manifest.name, manifest.rows, manifest.denoising_steps, manifest.tokens) == ("lerobot_smolvla", 6, 3, 0)
+    assert (manifest.name, manifest.rows, manifest.denoising_steps, manifest.tokens) == ("lerobot_smolvla", 6, 2, 0)
     assert manifest.parity["max_abs_rad"] < 1e-4
     seen = observation_at(episodes[1], 5)
     expected = played(smolvla, found.network, seen, bundle.noise)
