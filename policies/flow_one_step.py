@@ -3,7 +3,8 @@
 With x_t = (1-t) x_0 + t x_1 and v = x_1 - x_0, u(x_t, t, s) is the mean of the velocity over [t, s], so that x_s = x_t + (s-t) u.
 Its derivative along the flow gives u = v + (s-t) (v . d_x u + d_t u): the target, held fixed, whose bracket is one
 Jacobian-vector product with the tangent (v, 1). A sample is x_0 + u(x_0, 0, 1): one call of the network. That derivative makes
-some targets very long, so each sample's squared error e is weighted by 1 / (e + c)^p with p = 1, held fixed (MeanFlow, eq. 22).
+some targets very long, so each sample's squared error e is weighted by 1 / (e + c)^p with p = 1, held fixed (MeanFlow, eq. 22);
+here by that over the batch's mean of it, so that the loss is still an error.
 The papers run time the other way, from data at 0 to noise at 1.
 """
 
@@ -54,7 +55,8 @@ class OneStepHead(nn.Module):
         s = torch.where(torch.rand(len(x_1), 1, device=x_1.device) < MOMENTARY, t, s)
         u, target = self.identity(torch.lerp(x_0, x_1, t), t, s, x_1 - x_0, condition)
         error: Tensor = ((u - target).square() * weight).mean(1)
-        return (error / (error.detach() + SMALLEST)).mean()
+        trust = 1.0 / (error.detach() + SMALLEST)
+        return (error * trust).mean() / trust.mean()
 
     def identity(self, x: Tensor, t: Tensor, s: Tensor, v: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """u (N, D) at `x` (N, D), and what it should be there, held fixed, when the momentary velocity is `v` (N, D)."""
