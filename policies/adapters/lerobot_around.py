@@ -50,10 +50,12 @@ class Around(nn.Module):
         self.back = [step for step in self.after.steps if isinstance(step, UnnormalizerProcessorStep)]
         self.named, self.rate_hz = dict(named), episode.rate_hz
         self.keys = {key: camera_of(name) for key, name in named.items()}
-        sizes = {camera: episode.images[camera].shape[1:3] for camera in self.keys.values()}
-        self.cameras: Cameras = tuple((camera, (int(h), int(w))) for camera, (h, w) in sizes.items())
-        shapes = [tuple(config.input_features[key].shape[1:]) for key in named]
-        self.resize = nn.ModuleList(Resize(size, shape) for (_, size), shape in zip(self.cameras, shapes, strict=True))
+        seen = {camera: episode.images[camera].shape[1:3] for camera in self.keys.values()}
+        self.cameras: Cameras = tuple((camera, (int(h), int(w))) for camera, (h, w) in seen.items())
+        given = [size for _, size in self.cameras]
+        trained_on = [tuple(config.input_features[key].shape[1:]) for key in named]
+        wanted = given if config.type == "smolvla" else trained_on  # SmolVLA takes any and resizes by itself
+        self.resize = nn.ModuleList(Resize(*sizes) for sizes in zip(given, wanted, strict=True))
         trained, robot = order(names, episode.joint_names)
         self.register_buffer("to_trained", torch.tensor(trained))
         self.register_buffer("to_robot", torch.tensor(robot))

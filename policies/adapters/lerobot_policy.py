@@ -116,7 +116,8 @@ def _network(
     if strange or config.env_state_feature is not None or sizes != [[joints], [joints]]:
         raise PolicyError(
             f"{folder / CONFIG}: found state {sizes[0]}, action {sizes[1]}, inputs {sorted(config.input_features)}, allowed "
-            f"{joints} joints and pictures of {', '.join(sorted(episode.images)) or 'no camera'}"
+            f"{joints} joints and pictures of {', '.join(sorted(episode.images)) or 'no camera'}; next: a policy for this robot, "
+            "or take out of input_features pictures that it was trained without"
         )
     around = Around(config, both, named, episode, _trained_names(folder, joints) or episode.joint_names)
     if config.type == "smolvla":

@@ -45,8 +45,11 @@ def statistics(episodes):
     return {key: {name: torch.tensor(v, dtype=torch.float32) for name, v in part.items()} for key, part in found.items()}
 
 
-def saved(folder, kind, episodes, names=None, renamed=None, **settings):
-    """A policy of LeRobot as its training saves one: the state in the order of `names`, pictures `renamed` (dataset: policy)."""
+def saved(folder, kind, episodes, names=None, renamed=None, shape=None, **settings):
+    """A policy of LeRobot as its training saves one: the state in the order of `names`, pictures `renamed` (dataset: policy).
+
+    `shape`: what it says of its pictures, which a policy fine-tuned from another has from there.
+    """
     os.environ |= {"HF_HUB_OFFLINE": "1"}
     import_torchvision()
     from lerobot.configs.types import FeatureType, PolicyFeature
@@ -57,7 +60,7 @@ def saved(folder, kind, episodes, names=None, renamed=None, **settings):
     inputs = {"observation.state": PolicyFeature(FeatureType.STATE, (joints,))}
     for camera, images in episodes[0].images.items():
         key = f"observation.images.{camera}"
-        inputs[(renamed or {}).get(key, key)] = PolicyFeature(FeatureType.VISUAL, (3, *images.shape[1:3]))
+        inputs[(renamed or {}).get(key, key)] = PolicyFeature(FeatureType.VISUAL, shape or (3, *images.shape[1:3]))
     config = make_policy_config(
         kind,
         device="cpu",

@@ -63,7 +63,7 @@ def test_smolvla_gives_the_chunks_that_lerobot_does_from_the_same_noise(smolvla,
     "settings",
     [
         {"empty_cameras": 1, "pad_language_to": "max_length", "prefix_length": 90},
-        {"attention_mode": "self_attn", "add_image_special_tokens": True, "max_action_dim": 3},
+        {"shape": (3, 20, 20), "attention_mode": "self_attn", "add_image_special_tokens": True, "max_action_dim": 3},
         {"self_attn_every_n_layers": -1, "resize_imgs_with_padding": (16, 16), "num_expert_layers": 1},
     ],
 )
