@@ -35,7 +35,8 @@ def area_weights(source: int, target: int) -> Tensor:
 class Resize(nn.Module):
     """uint8 (B, H, W, 3) to float (B, h, w, 3), still 0..255.
 
-    Two matrix products: the same arithmetic in PyTorch and in every engine.
+    Two matrix products: the same arithmetic in PyTorch and in every engine. Colours come first for the second, which takes half
+    the time so.
     """
 
     rows: Tensor
@@ -45,7 +46,7 @@ class Resize(nn.Module):
         super().__init__()
         self.same = source == target
         self.register_buffer("rows", area_weights(source[0], target[0]), persistent=False)
-        self.register_buffer("columns", area_weights(source[1], target[1]), persistent=False)
+        self.register_buffer("columns", area_weights(source[1], target[1]).T.contiguous(), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """The averaged picture."""
@@ -54,7 +55,7 @@ class Resize(nn.Module):
             return pixels
         batch, height, width, colours = pixels.shape
         pixels = torch.matmul(self.rows, pixels.reshape(batch, height, width * colours)).reshape(batch, -1, width, colours)
-        return torch.matmul(self.columns, pixels)
+        return torch.matmul(pixels.permute(0, 3, 1, 2), self.columns).permute(0, 2, 3, 1)
 
 
 class GridEncoder(nn.Module):

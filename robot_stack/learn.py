@@ -1,6 +1,7 @@
 """`robot-stack train` and `export`: recorded episodes -> checkpoint -> bundle."""
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 PICTURES = Path("runs/cache")
 """Decoded videos are kept here, keyed by the bytes they came from."""
 FEATURE_SAMPLES = 1500
-"""About so many recorded samples are searched for features of the selector."""
+"""At most so many recorded samples are searched for features of the selector."""
 
 
 def train(command: TrainCommand) -> Path:
@@ -72,7 +73,7 @@ def bundle_of(
     selector: nn.Module | None = None
     kept = episodes[: len(episodes) - card.train.holdout]
     if taco is not None:
-        stride = max(1, sum(len(episode) for episode in kept) // FEATURE_SAMPLES)
+        stride = ceil(sum(len(episode) for episode in kept) / FEATURE_SAMPLES)
         selector = train_cfn(features_of(checkpoint, kept, card.settings.candidates, stride), taco, seed=card.train.seed)
     elif q_rank is not None:
         selector = train_q_rank(checkpoint, kept, q_rank)
