@@ -18,7 +18,7 @@ from robot_stack import build
 from robot_stack.bringup import RUN_FILE, describe_run
 from robot_stack.errors import ConfigError, RobotStackError
 from robot_stack.faults.table import Means
-from robot_stack.graph import ARM_NODE, Process, camera_node, node
+from robot_stack.graph import ARM_NODE, RECORDER_NODE, VERDICT, Process, camera_node, node
 from robot_stack.seal import KEYS, read_keys
 from robot_stack.supervisor import Graph, Operator
 from robot_stack.types import Mode, Request, Step
@@ -108,6 +108,7 @@ class Plant:
                     self._await_world()
         for each in (*users, name):
             self._await_active(each)
+        self._await_recorded()
 
     def liar(self) -> "subprocess.Popen[str]":
         """fault_node, started at the first use."""
@@ -146,15 +147,26 @@ class Plant:
         self.director = WorldDirector(self.run.world, wait_s=STARTED_S)
 
     def _await_active(self, name: str) -> None:
-        if name == "world":
-            return
+        if name != "world":
+            self._await(lambda: self.operator.lifecycle_state(name, timeout_s=0.5) == "active", f"{name}: not active")
+
+    def _await_recorded(self) -> None:
+        """Until recorder_node hears the ticks of now: what it does not hear is in no log."""
+        now_ns = time.monotonic_ns()
+
+        def heard() -> bool:
+            return bool(self.operator.recorder_status()["heard_ns"].get(VERDICT.name, 0) > now_ns)
+
+        self._await(heard, f"{RECORDER_NODE}: hears no verdicts")
+
+    def _await(self, condition: Callable[[], bool], otherwise: str) -> None:
         until = time.monotonic() + STARTED_S
         while time.monotonic() < until:
             with suppress(RobotStackError):
-                if self.operator.lifecycle_state(name, timeout_s=0.5) == "active":
+                if condition():
                     return
             time.sleep(POLL_S)
-        raise RobotStackError(f"{name}: not active within {STARTED_S:.0f} s; its log is in {self.folder}")
+        raise RobotStackError(f"{otherwise} within {STARTED_S:.0f} s; its log is in {self.folder}")
 
 
 def liar_of(run: build.Run, folder: Path) -> Process:

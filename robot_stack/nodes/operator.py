@@ -110,7 +110,7 @@ class Operator:
         return self._granted(f"/{RECORDER_NODE}/start", timeout_s)
 
     def recorder_status(self, timeout_s: float = 5.0) -> dict[str, Any]:
-        """What recorder_node says of the log it writes and the topics it hears: `Recorder.status`, `unfound`."""
+        """What recorder_node says of the log it writes and the topics it hears: `Recorder.status`, `unfound`, `heard_ns`."""
         status: dict[str, Any] = json.loads(self.trigger(f"/{RECORDER_NODE}/status", timeout_s)[1])
         return status
 

@@ -64,6 +64,13 @@ def test_what_comes_of_a_fault_is_what_the_table_says_and_the_log_shows_it(plant
     found(plant, name)
 
 
+def test_the_log_has_the_ticks_of_an_arm_node_that_was_started_again(plant: Plant) -> None:
+    campaign = Campaign(plant, TABLE["kill_arm_node"], plant.folder)
+    assert all(outcome.ticks for outcome in campaign.run(3))
+    (verdict,) = campaign.verdicts
+    assert verdict.missing == 0, verdict
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
 def test_what_comes_of_every_other_fault_is_what_the_table_says(plant: Plant, name: str) -> None:
