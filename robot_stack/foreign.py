@@ -31,13 +31,10 @@ def loader(checkpoint: Path) -> Load | None:
 def export(load: Load, command: ExportCommand, episodes: Sequence[Episode]) -> Path:
     """The bundle of what `load` gives in `command.out`, compared with its library on `episodes`.
 
-    Raises ConfigError on another precision than fp32 and on a critic's selector, PolicyError where it does not fit the robot or
-    differs from the library.
+    Raises ConfigError on a critic's selector, PolicyError where it does not fit the robot or differs from the library.
     """
-    from policies.adapters.foreign import TOLERANCE, export_foreign
+    from policies.adapters.foreign import export_foreign
 
-    if command.precision != "fp32":
-        raise ConfigError(f"precision: found {command.precision!r}, allowed fp32 for a checkpoint of another library")
     if command.selector == "q_rank":
         raise ConfigError("selector: found 'q_rank', allowed none for a checkpoint of another library: it has no critic's states")
-    return export_foreign(load(episodes), episodes, Path(command.out), command.tolerance or TOLERANCE)
+    return export_foreign(load(episodes), episodes, Path(command.out), command.tolerance, command.precision)

@@ -8,7 +8,7 @@ decisions, so a policy that remembers begins anew at each of them; how each adap
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from policies.bundle import MODEL, VERSION, Manifest, put_in_place, sha256_of, write_manifest
 from policies.engines.onnx_runtime import OnnxRuntimeEngine
 from policies.export import OPSET, refuse_foreign, write_graph
+from policies.parity import TOLERANCES_RAD, recorded_inputs
+from policies.precision import set_precision
 from policies.recorded import data_hash, observation_at
 from robot_stack.data.episode import Episode
 from robot_stack.errors import PolicyError
@@ -27,8 +29,8 @@ from robot_stack.types import Observation
 
 Floats = NDArray[np.float32]
 Cameras = tuple[tuple[str, tuple[int, int]], ...]
-TOLERANCE, OBSERVATIONS, COMPARED = 1e-3, 12, 3
-"""The largest difference (rad, m) of any row from the original; on so many observations; of so many candidates."""
+OBSERVATIONS, COMPARED = 12, 3
+"""On so many observations a graph is compared with the original; of so many candidates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +78,10 @@ class ForeignDecision(nn.Module):
         return torch.index_select(candidates, 0, winner)[0], winner[0], counts, features, candidates
 
 
-def export_foreign(found: Foreign, episodes: Sequence[Episode], out: Path, tolerance: float = TOLERANCE) -> Path:
-    """The bundle of `found` in the new or empty folder `out`, or in place of an old bundle.
+def export_foreign(
+    found: Foreign, episodes: Sequence[Episode], out: Path, tolerance: float = 0.0, precision: str = "fp32"
+) -> Path:
+    """The bundle of `found` in the new or empty folder `out`, or in place of an old bundle; `precision` as in `export_bundle`.
 
     Raises PolicyError, leaving `out` as it was, where the graph differs from the library by more than `tolerance` on `episodes`.
     """
@@ -89,8 +93,13 @@ def export_foreign(found: Foreign, episodes: Sequence[Episode], out: Path, toler
     with torch.no_grad():
         write_graph(cast(Any, decision), part / MODEL)
         features = int(decision(decision.example())[3].shape[1])
+        example = {name: value.numpy() for name, value in decision.example().items()}
     found.tidy()
-    parity = compared(found, episodes, part / MODEL)
+    measured = set_precision(part / MODEL, precision, (feed for _, feed in recorded_inputs(episodes, example, 64)))
+    parity = compared(found, episodes, OnnxRuntimeEngine(measured, precision=precision))
+    if measured != part / MODEL:
+        measured.unlink()
+    tolerance = tolerance or TOLERANCES_RAD[precision]
     if not parity["max_abs_rad"] <= tolerance:
         shutil.rmtree(part)
         raise PolicyError(
@@ -98,17 +107,17 @@ def export_foreign(found: Foreign, episodes: Sequence[Episode], out: Path, toler
             f"{parity['observations']:.0f} observations, allowed {tolerance:.0e}; no bundle was written; was it trained on "
             "this dataset?"
         )
-    write_manifest(part, _manifest(found, episodes, features, parity, {MODEL: sha256_of(part / MODEL)}))
+    manifest = _manifest(found, episodes, features, parity, {MODEL: sha256_of(part / MODEL)})
+    write_manifest(part, replace(manifest, precision=precision))
     put_in_place(part, out)
     return out
 
 
-def compared(found: Foreign, episodes: Sequence[Episode], model: Path) -> dict[str, float]:
-    """The graph at `model` against the library, on evenly spread observations of `episodes`. Raises PolicyError without one."""
+def compared(found: Foreign, episodes: Sequence[Episode], engine: OnnxRuntimeEngine) -> dict[str, float]:
+    """The graph in `engine` against the library, on evenly spread observations of `episodes`. Raises PolicyError without one."""
     spots = [(episode, i) for episode in episodes for i in range(len(episode))]
     if not spots:
         raise PolicyError("parity: found no recorded episode, allowed at least 1; parity is measured on real observations")
-    engine = OnnxRuntimeEngine(model)
     noise = np.random.default_rng(0).standard_normal((COMPARED, found.rows, len(episodes[0].joint_names))).astype(np.float32)
     worst, chosen = 0.0, np.linspace(0, len(spots) - 1, min(OBSERVATIONS, len(spots))).astype(int)
     for k in chosen:

@@ -77,6 +77,8 @@ class PolicySettings:
         levels = self.noise_levels if self.name in ("diffusion", "streaming") else 1000
         if not 1 <= self.steps <= levels:
             raise ConfigError(f"policy.steps: found {self.steps}, allowed 1..{levels}")
+        if not 0 <= self.modes <= self.rows:
+            raise ConfigError(f"policy.modes: found {self.modes}, allowed 0..{self.rows} (policy.rows)")
         self._check_head()
         self._check_encoder()
 

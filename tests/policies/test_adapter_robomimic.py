@@ -194,6 +194,13 @@ def test_mixtures_without_memory_and_other_memories_run_too(files, episodes, tmp
     assert bundle.manifest.parity["max_abs_rad"] < 1e-5
 
 
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_narrower_network_is_still_near_robomimics(recurrent, episodes, tmp_path, precision):
+    found = load_robomimic(recurrent, episodes)
+    bundle = OnnxPolicy(export_foreign(found, episodes, tmp_path / "bundle", precision=precision))
+    assert bundle.manifest.precision == precision and 0.0 < bundle.manifest.parity["max_abs_rad"] < 5e-3
+
+
 def test_what_the_robot_does_not_have_is_refused(recurrent, files, episodes, make, tmp_path):
     with pytest.raises(
         PolicyError, match=r"found the inputs .*'top'.*allowed one of the 3 measured joints and pictures of scene"
