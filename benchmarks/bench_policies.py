@@ -53,8 +53,8 @@ POLICIES: Mapping[str, Sequence[str]] = {
     "vla": ["policy=vla", "train.batch=16", "train.repeats=4"],
 }
 PARTS = (
-    "action_tokens augment bc bc_rnn carp chunk_policy denoiser diffusion encoder flow flow_one_step frames mixture resnet "
-    "spatial_softmax streaming train transformer unet vision_tower vit vla"
+    "action_tokens augment bc bc_rnn carp chunk_policy denoiser diffusion encoder flow flow_one_step frames held_out loader "
+    "mixture resnet spatial_softmax streaming train transformer unet vision_tower vit vla"
 ).split()
 CODE = [f"policies/{name}.py" for name in PARTS]
 
