@@ -8,6 +8,7 @@ trained and exported for real. Neither is a new training of the policy: that wou
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from math import ceil
 from pathlib import Path
 
 from benchmarks.planted import another_seed, rewritten
@@ -42,7 +43,7 @@ class Export:
         cameras = tuple(name for name, _ in card.cameras)
         episodes = read_episodes(log_folders(self.demonstrations)[-LESSONS:], card.settings.rate_hz / 2, cameras)
         kept = episodes[: len(episodes) - card.train.holdout]
-        stride = max(1, sum(map(len, kept)) // FEATURE_SAMPLES)
+        stride = ceil(sum(map(len, kept)) / FEATURE_SAMPLES)
         return features_of(self.checkpoint, kept, card.settings.candidates, stride), episodes[len(kept) :]
 
     def again(self, seed: int, out: Path) -> None:

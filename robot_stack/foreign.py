@@ -28,13 +28,22 @@ def loader(checkpoint: Path) -> Load | None:
     return None if file is None else lambda episodes: robomimic_policy.load_robomimic(file, episodes)
 
 
-def export(load: Load, command: ExportCommand, episodes: Sequence[Episode]) -> Path:
-    """The bundle of what `load` gives in `command.out`, compared with its library on `episodes`.
+def export(load: Load, command: ExportCommand, episodes: Sequence[Episode], samples: int) -> Path:
+    """The bundle of what `load` gives in `command.out`, compared with its library on `episodes`; TACO learns from up to `samples`
+    samples of them.
 
     Raises ConfigError on a critic's selector, PolicyError where it does not fit the robot or differs from the library.
     """
-    from policies.adapters.foreign import export_foreign
+    from policies.adapters.foreign import CANDIDATES, export_foreign, familiar_features
+    from safety.taco import train_cfn
 
     if command.selector == "q_rank":
-        raise ConfigError("selector: found 'q_rank', allowed none for a checkpoint of another library: it has no critic's states")
-    return export_foreign(load(episodes), episodes, Path(command.out), command.tolerance, command.precision)
+        raise ConfigError(
+            "selector: found 'q_rank', allowed taco or none for a checkpoint of another library: it has no critic's states"
+        )
+    found, out = load(episodes), Path(command.out)
+    if command.selector == "none":
+        return export_foreign(found, episodes, out, command.tolerance, command.precision)
+    features, draws = familiar_features(found, episodes, samples)
+    selector = train_cfn(features, command.taco, seed=0)
+    return export_foreign(found, episodes, out, command.tolerance, command.precision, selector, CANDIDATES if draws else 1)

@@ -32,14 +32,14 @@ def train(command: TrainCommand) -> Path:
 def export(command: ExportCommand) -> Path:
     """Turn a checkpoint into a bundle, with a selector trained on what it was trained on; returns the bundle folder.
 
-    One that robomimic or LeRobot saved gets no selector."""
+    One that robomimic or LeRobot saved is built by its own library."""
     import torch
 
     from policies.checkpoint import load_checkpoint
 
     checkpoint = Path(command.checkpoint)
     if (load := foreign.loader(checkpoint)) is not None:
-        return foreign.export(load, command, load_episodes(Path(command.dataset), foreign.RATE_HZ, None))
+        return foreign.export(load, command, load_episodes(Path(command.dataset), foreign.RATE_HZ, None), FEATURE_SAMPLES)
     card = load_checkpoint(checkpoint)[1]
     torch.set_num_threads(max(1, card.train.threads))
     sizes = {size for _, size in card.cameras}

@@ -2,8 +2,8 @@
 
 An adapter (`robomimic_policy`, `lerobot_policy`) gives the network, built and filled by the library's own code, as a module over
 raw pictures and joints, and `original`: what the library answers to a recorded observation. A bundle holds no state between
-decisions, so a policy that remembers begins anew at each of them; how each adapter does that is said there. There is no selector
-(it would need the library's training data) and no plan to go on from; `run.seams=averaged` joins the chunks.
+decisions, so a policy that remembers begins anew at each of them; how each adapter does that is said there. TACO selects, by the
+features the adapter names (`familiar_features`). There is no plan to go on from; `run.seams=averaged` joins the chunks.
 """
 
 import shutil
@@ -16,21 +16,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from policies.bundle import MODEL, VERSION, Manifest, put_in_place, sha256_of, write_manifest
 from policies.engines.onnx_runtime import OnnxRuntimeEngine
 from policies.export import OPSET, refuse_foreign, write_graph
 from policies.parity import TOLERANCES_RAD, recorded_inputs
 from policies.precision import set_precision
-from policies.recorded import data_hash, observation_at
+from policies.recorded import chunks, data_hash, observation_at
 from robot_stack.data.episode import Episode
 from robot_stack.errors import PolicyError
-from robot_stack.types import Observation
+from robot_stack.types import Array, Observation
 
 Floats = NDArray[np.float32]
 Cameras = tuple[tuple[str, tuple[int, int]], ...]
 OBSERVATIONS, COMPARED = 12, 3
 """On so many observations a graph is compared with the original; of so many candidates."""
+CANDIDATES, SEARCHED = 16, 32
+"""A selector chooses among so many candidates (of a policy that draws none, one); its features are searched among so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +58,11 @@ class Foreign:
 
 
 class ForeignDecision(nn.Module):
-    """The exported graph, as `policies.export.Decision`, without a plan. Candidate 0 wins: nobody counts."""
+    """The exported graph, as `policies.export.Decision`, without a plan. Without a selector candidate 0 wins: nobody counts."""
 
-    def __init__(self, found: Foreign, joints: int) -> None:
+    def __init__(self, found: Foreign, joints: int, selector: nn.Module | None = None) -> None:
         super().__init__()
-        self.network, self.cameras, self.rows = found.network, found.cameras, found.rows
+        self.network, self.cameras, self.rows, self.selector = found.network, found.cameras, found.rows, selector
         self.velocity, self.joints = found.velocity, joints
 
     def example(self, candidates: int = 3) -> dict[str, Tensor]:
@@ -73,23 +76,56 @@ class ForeignDecision(nn.Module):
         pictures = [feed[f"image_{name}"] for name, _ in self.cameras]
         speeds = feed["speeds"] if self.velocity else feed["joints"]
         candidates, features = self.network(pictures, feed["joints"], speeds, feed["noise"])
-        counts = features[:, 0] * 0.0
+        counts = features[:, 0] * 0.0 if self.selector is None else self.selector(features).reshape(-1)
         winner = torch.argmax(counts[None], dim=1)
         return torch.index_select(candidates, 0, winner)[0], winner[0], counts, features, candidates
 
 
+@torch.no_grad()
+def familiar_features(found: Foreign, episodes: Sequence[Episode], samples: int, seed: int = 42) -> tuple[Array, bool]:
+    """TACO's search (see `policies.features`) at up to `samples` recorded samples, spread evenly: features (M, F), float32, of
+    the drawn chunk nearest to the demonstrated one, joints in standard deviations; and whether it draws more than one chunk."""
+    decision = ForeignDecision(found, len(episodes[0].joint_names)).eval()
+    scale = np.concatenate([e.action for e in episodes]).std(0).clip(1e-3)
+    wanted = {e.name: chunks(e, found.rows, found.rate_hz) for e in episodes}
+    noise = torch.randn(SEARCHED, found.rows, len(scale), generator=torch.Generator().manual_seed(seed))
+    spots = [(e, i) for e in episodes for i in range(len(e))]
+    kept, draws = [], False
+    for k in tqdm(np.linspace(0, len(spots) - 1, min(samples, len(spots))).astype(int), desc="features", unit="frame"):
+        episode, i = spots[k]
+        feed = {name: torch.tensor(value) for name, value in _inputs(found, observation_at(episode, i)).items()}
+        features, candidates = (value.numpy() for value in decision(feed | {"noise": noise})[3:])
+        draws = draws or bool(np.ptp(candidates, axis=0).max() > 1e-6)
+        kept.append(features[np.square((candidates - wanted[episode.name][i]) / scale).sum((1, 2)).argmin()])
+    return np.stack(kept), draws
+
+
+def _inputs(found: Foreign, seen: Observation) -> dict[str, NDArray[np.generic]]:
+    """What the graph is fed, but for the noise."""
+    feed: dict[str, NDArray[np.generic]] = {f"image_{name}": seen.frames[name].rgb for name, _ in found.cameras}
+    speeds = {"speeds": seen.joints.qd.astype(np.float32)} if found.velocity else {}
+    return feed | {"joints": seen.joints.q.astype(np.float32)} | speeds
+
+
 def export_foreign(
-    found: Foreign, episodes: Sequence[Episode], out: Path, tolerance: float = 0.0, precision: str = "fp32"
+    found: Foreign,
+    episodes: Sequence[Episode],
+    out: Path,
+    tolerance: float = 0.0,
+    precision: str = "fp32",
+    selector: nn.Module | None = None,
+    candidates: int = 1,
 ) -> Path:
     """The bundle of `found` in the new or empty folder `out`, or in place of an old bundle; `precision` as in `export_bundle`.
 
+    `selector` maps features (N, F) to pseudo-counts (N,); of so many `candidates`, unless run otherwise, the largest wins.
     Raises PolicyError, leaving `out` as it was, where the graph differs from the library by more than `tolerance` on `episodes`.
     """
     refuse_foreign(out)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    decision = ForeignDecision(found, len(episodes[0].joint_names)).eval()
+    decision = ForeignDecision(found, len(episodes[0].joint_names), selector).eval()
     with torch.no_grad():
         write_graph(cast(Any, decision), part / MODEL)
         features = int(decision(decision.example())[3].shape[1])
@@ -108,7 +144,8 @@ def export_foreign(
             "this dataset?"
         )
     manifest = _manifest(found, episodes, features, parity, {MODEL: sha256_of(part / MODEL)})
-    write_manifest(part, replace(manifest, precision=precision))
+    chooses = "" if selector is None else "taco"
+    write_manifest(part, replace(manifest, precision=precision, selector=chooses, candidates=candidates))
     put_in_place(part, out)
     return out
 
@@ -122,11 +159,8 @@ def compared(found: Foreign, episodes: Sequence[Episode], engine: OnnxRuntimeEng
     worst, chosen = 0.0, np.linspace(0, len(spots) - 1, min(OBSERVATIONS, len(spots))).astype(int)
     for k in chosen:
         seen = observation_at(*spots[k])
-        feed: dict[str, NDArray[np.generic]] = {f"image_{name}": seen.frames[name].rgb for name, _ in found.cameras}
-        feed |= {"joints": seen.joints.q.astype(np.float32), "noise": noise}
-        if found.velocity:
-            feed["speeds"] = seen.joints.qd.astype(np.float32)
-        difference = np.asarray(engine.run(["candidates"], feed)[0], np.float64) - found.original(seen, noise)
+        drawn = engine.run(["candidates"], _inputs(found, seen) | {"noise": noise})[0]
+        difference = np.asarray(drawn, np.float64) - found.original(seen, noise)
         worst = float(np.maximum(worst, np.abs(difference).max()))  # keeps NaN
     return {"max_abs_rad": worst, "observations": float(len(chosen))}
 

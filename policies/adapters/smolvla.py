@@ -126,16 +126,17 @@ class SmolVlaNetwork(nn.Module):
         }
 
     def forward(self, pictures: list[Tensor], joints: Tensor, speeds: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Candidates (N, T, J) and their normalised actions as features (N, T J)."""
+        """Candidates (N, T, J); as features (N, F) the mean value of the prefix's last layer and their normalised actions."""
         count = noise.shape[0]
         there, cache = self.prefix(self.around.normalised(self.around.looked(pictures, joints)))
+        seen = cache[max(cache)]["value_states"].mean(1).flatten(1).expand(count, -1)
         there, cache = there.expand(count, -1), self.broadcast(cache, count)
         sample, dt = self.started(noise), -1.0 / self.steps
         for step in range(self.steps):
             time = torch.tensor([1.0 + step * dt], dtype=torch.float32)  # of one: it is the same for all
             sample = sample + dt * self.model.denoise_step(there, cache, sample, time)
         actions = sample[..., : self.joints]
-        return self.around.positions(actions), actions.flatten(1)
+        return self.around.positions(actions), torch.cat([seen, actions.flatten(1)], dim=1)
 
     @torch.no_grad()
     def original(self, observation: Observation, noise: Floats) -> Floats:

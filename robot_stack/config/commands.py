@@ -92,7 +92,7 @@ class ExportCommand:
     """Turn `checkpoint` into the bundle `out`. `dataset` is the one it was trained on: for the parity figure and the selector:
     taco (the most familiar candidate), q_rank (the best by a critic of what was earned: relabel rewards first) or none.
 
-    A `checkpoint` may also be what robomimic (`model_epoch_N.pth`) or LeRobot (its folder) saved: then without a selector.
+    A `checkpoint` may also be what robomimic (`model_epoch_N.pth`) or LeRobot (its folder) saved: then with taco or none.
 
     `precision` of the networks: fp32, fp16, bf16, int8, fp8. Refused where a chunk is further than `tolerance` (rad; 0: what
     that precision is allowed) from PyTorch's on recorded observations."""

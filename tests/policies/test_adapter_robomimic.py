@@ -128,7 +128,10 @@ def test_a_recurrent_mixture_that_robomimic_trained_runs_as_a_bundle(recurrent, 
     seen = observation_at(episodes[1], 7)
     noise = np.random.default_rng(3).standard_normal((2, 5, 3)).astype(np.float32)
     np.testing.assert_allclose(bundle.sample(seen, noise).actions, found.original(seen, noise), atol=1e-4)
-    assert bundle.decide(seen).chunk.q.shape == (5, 3)
+    choice, candidates = bundle.decide(seen), bundle.sample(seen)
+    assert (manifest.selector, manifest.candidates, len(choice.counts)) == ("taco", 16, 16) and (choice.counts > 0).all()
+    assert choice.counts[choice.winner] == choice.counts.max()
+    np.testing.assert_array_equal(choice.chunk.q, candidates.actions[choice.winner])
 
 
 def rollout(file):
