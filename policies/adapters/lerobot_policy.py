@@ -185,7 +185,7 @@ class DiffusionNetwork(nn.Module):
         return torch.cat([self.past.expand(noise.shape[0], -1, -1), noise[..., self.around.to_trained]], dim=1)
 
     def forward(self, pictures: list[Tensor], joints: Tensor, speeds: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Candidates (N, T, J); as features (N, F) the condition and their normalised actions: what was seen, and what is done."""
+        """Candidates (N, T, J); as features (N, F) the condition and their normalised actions: what was seen, what is done."""
         model, around = self.policy.diffusion, self.around
         ago = [k / around.rate_hz for k in range(self.moments - 1, -1, -1)]
         steps = [around.normalised(around.looked(pictures, joints - speeds * s)) for s in ago]
