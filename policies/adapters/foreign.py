@@ -135,19 +135,25 @@ def export_foreign(
     parity = compared(found, episodes, OnnxRuntimeEngine(measured, precision=precision))
     if measured != part / MODEL:
         measured.unlink()
-    tolerance = tolerance or TOLERANCES_RAD[precision]
-    if not parity["max_abs_rad"] <= tolerance:
+    try:
+        _check(found, parity, tolerance or TOLERANCES_RAD[precision])
+    except PolicyError:
         shutil.rmtree(part)
-        raise PolicyError(
-            f"parity: found {parity['max_abs_rad']:.2e} between the graph and {found.name} itself over "
-            f"{parity['observations']:.0f} observations, allowed {tolerance:.0e}; no bundle was written; was it trained on "
-            "this dataset?"
-        )
+        raise
     manifest = _manifest(found, episodes, features, parity, {MODEL: sha256_of(part / MODEL)})
     chooses = "" if selector is None else "taco"
     write_manifest(part, replace(manifest, precision=precision, selector=chooses, candidates=candidates))
     put_in_place(part, out)
     return out
+
+
+def _check(found: Foreign, parity: Mapping[str, float], tolerance: float) -> None:
+    if not parity["max_abs_rad"] <= tolerance:
+        raise PolicyError(
+            f"parity: found {parity['max_abs_rad']:.2e} between the graph and {found.name} itself over "
+            f"{parity['observations']:.0f} observations, allowed {tolerance:.0e}; no bundle was written; was it trained on "
+            "this dataset?"
+        )
 
 
 def compared(found: Foreign, episodes: Sequence[Episode], engine: OnnxRuntimeEngine) -> dict[str, float]:
