@@ -8,14 +8,13 @@ trained and exported for real. Neither is a new training of the policy: that wou
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from math import ceil
 from pathlib import Path
 
 from benchmarks.planted import another_seed, rewritten
 from robot_stack.config.schema import TacoSettings
 from robot_stack.data.episode import Episode
 from robot_stack.demo.train import read_episodes
-from robot_stack.learn import FEATURE_SAMPLES, log_folders
+from robot_stack.learn import feature_stride, log_folders
 from robot_stack.types import Array
 
 Make = Callable[[Path], object]
@@ -43,8 +42,7 @@ class Export:
         cameras = tuple(name for name, _ in card.cameras)
         episodes = read_episodes(log_folders(self.demonstrations)[-LESSONS:], card.settings.rate_hz / 2, cameras)
         kept = episodes[: len(episodes) - card.train.holdout]
-        stride = ceil(sum(map(len, kept)) / FEATURE_SAMPLES)
-        return features_of(self.checkpoint, kept, card.settings.candidates, stride), episodes[len(kept) :]
+        return features_of(self.checkpoint, kept, card.settings.candidates, feature_stride(kept)), episodes[len(kept) :]
 
     def again(self, seed: int, out: Path) -> None:
         """The bundle exported once more to `out`, its selector trained from `seed`."""

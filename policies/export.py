@@ -8,7 +8,8 @@ pseudo-counts (or, of `q_rank`, Q) and the arg-max. Out: chunk (T, J), winner, c
 import logging
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,10 +81,20 @@ class Decision(nn.Module):
         if isinstance(self.selector, QRank):
             delta, counts = self.selector.judged(condition, inputs, delta, feed["given"])
         else:
-            counts = features[:, 0] * 0.0 if self.selector is None else self.selector(features).reshape(-1)
-        candidates = joints + delta
-        winner = torch.argmax(counts[None], dim=1)  # of a matrix: TensorRT takes no vector
-        return torch.index_select(candidates, 0, winner)[0], winner[0], counts, features, candidates
+            counts = counted(self.selector, features)
+        return chosen(joints + delta, counts, features)
+
+
+def counted(selector: nn.Module | None, features: Tensor) -> Tensor:
+    """The counts (N,) of features (N, F); without a selector zeros, so that candidate 0 wins."""
+    counts: Tensor = features[:, 0] * 0.0 if selector is None else selector(features).reshape(-1)
+    return counts
+
+
+def chosen(candidates: Tensor, counts: Tensor, features: Tensor) -> tuple[Tensor, ...]:
+    """OUTPUTS: of the candidates (N, T, J) the one with the largest of the counts (N,)."""
+    winner = torch.argmax(counts[None], dim=1)  # of a matrix: TensorRT takes no vector
+    return torch.index_select(candidates, 0, winner)[0], winner[0], counts, features, candidates
 
 
 def export_bundle(
@@ -101,13 +112,9 @@ def export_bundle(
     scaled by observations of `calibration` (none: of `episodes`). `tolerance` in rad, 0: that of the precision. An old bundle at
     `out` is replaced in one step. Raises PolicyError when `out` holds anything else; and, leaving it as it was, beyond tolerance.
     """
-    refuse_foreign(out)
     policy, card = load_checkpoint(checkpoint)
     decision = Decision(policy, selector).eval()
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with new_bundle(out) as part:
         write_graph(decision, part / MODEL)
         example = {name: value.numpy() for name, value in decision.example().items()}
         observed = (feed for _, feed in recorded_inputs(calibration or episodes, example, 64))
@@ -117,13 +124,27 @@ def export_bundle(
         parity.check(tolerance or TOLERANCES_RAD[precision])
         if measured != part / MODEL:
             measured.unlink()
+        files = {MODEL: sha256_of(part / MODEL)}
+        write_manifest(part, replace(_manifest(policy, card, selector, parity.figures, files), precision=precision))
+    return out
+
+
+@contextmanager
+def new_bundle(out: Path) -> Iterator[Path]:
+    """The folder the block writes a bundle into; once it ends that is at `out`, in place of an old bundle.
+
+    Raises PolicyError when `out` holds anything else. When the block raises one, nothing is left and `out` is as it was.
+    """
+    refuse_foreign(out)
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
     except PolicyError:
         shutil.rmtree(part)
         raise
-    files = {MODEL: sha256_of(part / MODEL)}
-    write_manifest(part, replace(_manifest(policy, card, selector, parity.figures, files), precision=precision))
     put_in_place(part, out)
-    return out
 
 
 def refuse_foreign(out: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from policies.engine import Engine, Value
 from policies.instruction import byte_tokens
-from policies.recorded import velocities
+from policies.recorded import spread, velocities
 from robot_stack.data.episode import Episode
 from robot_stack.errors import PolicyError
 from robot_stack.types import Array
@@ -48,9 +48,7 @@ def recorded_inputs(
     if not episodes:
         raise PolicyError("parity: found no recorded episode, allowed at least 1; parity is measured on real observations")
     noise = np.random.default_rng(0).standard_normal((candidates, *example["noise"].shape[1:])).astype(np.float32)
-    spots = [(e, i) for e in episodes for i in range(len(e))]
-    for number, k in enumerate(np.linspace(0, len(spots) - 1, min(observations, len(spots))).astype(int)):
-        episode, i = spots[k]
+    for number, (episode, i) in enumerate(spread(episodes, observations)):
         seen = _seen(episode, i, number, example) | {"noise": noise}
         yield f"sample {i} of {episode.name}", {name: seen.get(name, value) for name, value in example.items()}
 

@@ -16,13 +16,21 @@ def velocities(episode: Episode) -> Array:
     return np.diff(episode.q, axis=0, prepend=episode.q[:1]) * episode.rate_hz
 
 
-def chunks(episode: Episode, rows: int, rate_hz: float) -> Array:
-    """Commanded chunks (n, T, J): row i of chunk t is the action at sample t + i * episode.rate_hz / rate_hz.
+def spread(episodes: Sequence[Episode], most: int) -> list[tuple[Episode, int]]:
+    """Up to `most` samples of `episodes`, evenly over all of them: episode and index."""
+    spots = [(episode, i) for episode in episodes for i in range(len(episode))]
+    return [spots[k] for k in np.linspace(0, len(spots) - 1, min(most, len(spots))).astype(int)]
+
+
+def chunks(episode: Episode, rows: int, rate_hz: float, samples: Sequence[int] | None = None) -> Array:
+    """Commanded chunks (n, T, J) of all samples or of `samples`: row i of chunk t is the action at sample
+    t + i * episode.rate_hz / rate_hz.
 
     Linear between samples. Rows past the end repeat the last action: a finished task stays finished.
     """
     last = len(episode) - 1
-    at = np.arange(len(episode))[:, None] + np.arange(rows) * (episode.rate_hz / rate_hz)
+    first = np.arange(len(episode)) if samples is None else np.asarray(samples)
+    at = first[:, None] + np.arange(rows) * (episode.rate_hz / rate_hz)
     low = np.minimum(at.astype(np.int64), last)
     high = np.minimum(low + 1, last)
     part = np.where(low < last, at - low, 0.0)[..., None]

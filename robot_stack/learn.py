@@ -73,11 +73,16 @@ def bundle_of(
     selector: nn.Module | None = None
     kept = episodes[: len(episodes) - card.train.holdout]
     if taco is not None:
-        stride = ceil(sum(len(episode) for episode in kept) / FEATURE_SAMPLES)
-        selector = train_cfn(features_of(checkpoint, kept, card.settings.candidates, stride), taco, seed=card.train.seed)
+        features = features_of(checkpoint, kept, card.settings.candidates, feature_stride(kept))
+        selector = train_cfn(features, taco, seed=card.train.seed)
     elif q_rank is not None:
         selector = train_q_rank(checkpoint, kept, q_rank)
     return export_bundle(checkpoint, out, selector, episodes[len(kept) :] or episodes, tolerance, precision, kept)
+
+
+def feature_stride(episodes: Sequence[Episode]) -> int:
+    """Every so many of their samples, at most FEATURE_SAMPLES are searched."""
+    return ceil(sum(len(episode) for episode in episodes) / FEATURE_SAMPLES)
 
 
 def load_episodes(folder: Path, rate_hz: float, size: tuple[int, int] | None, last: int = 0) -> list[Episode]:

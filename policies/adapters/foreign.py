@@ -6,7 +6,6 @@ decisions, so a policy that remembers begins anew at each of them; how each adap
 features the adapter names (`familiar_features`). There is no plan to go on from; `run.seams=averaged` joins the chunks.
 """
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from policies.bundle import MODEL, VERSION, Manifest, put_in_place, sha256_of, write_manifest
+from policies.bundle import MODEL, VERSION, Manifest, sha256_of, write_manifest
 from policies.engines.onnx_runtime import OnnxRuntimeEngine
-from policies.export import OPSET, refuse_foreign, write_graph
+from policies.export import OPSET, chosen, counted, new_bundle, write_graph
 from policies.parity import TOLERANCES_RAD, recorded_inputs
 from policies.precision import set_precision
-from policies.recorded import chunks, data_hash, observation_at
+from policies.recorded import chunks, data_hash, observation_at, spread
 from robot_stack.data.episode import Episode
 from robot_stack.errors import PolicyError
 from robot_stack.types import Array, Observation
@@ -76,9 +75,7 @@ class ForeignDecision(nn.Module):
         pictures = [feed[f"image_{name}"] for name, _ in self.cameras]
         speeds = feed["speeds"] if self.velocity else feed["joints"]
         candidates, features = self.network(pictures, feed["joints"], speeds, feed["noise"])
-        counts = features[:, 0] * 0.0 if self.selector is None else self.selector(features).reshape(-1)
-        winner = torch.argmax(counts[None], dim=1)
-        return torch.index_select(candidates, 0, winner)[0], winner[0], counts, features, candidates
+        return chosen(candidates, counted(self.selector, features), features)
 
 
 @torch.no_grad()
@@ -87,16 +84,14 @@ def familiar_features(found: Foreign, episodes: Sequence[Episode], samples: int,
     the drawn chunk nearest to the demonstrated one, joints in standard deviations; and whether it draws more than one chunk."""
     decision = ForeignDecision(found, len(episodes[0].joint_names)).eval()
     scale = np.concatenate([e.action for e in episodes]).std(0).clip(1e-3)
-    wanted = {e.name: chunks(e, found.rows, found.rate_hz) for e in episodes}
     noise = torch.randn(SEARCHED, found.rows, len(scale), generator=torch.Generator().manual_seed(seed))
-    spots = [(e, i) for e in episodes for i in range(len(e))]
     kept, draws = [], False
-    for k in tqdm(np.linspace(0, len(spots) - 1, min(samples, len(spots))).astype(int), desc="features", unit="frame"):
-        episode, i = spots[k]
+    for episode, i in tqdm(spread(episodes, samples), desc="features", unit="frame"):
         feed = {name: torch.tensor(value) for name, value in _inputs(found, observation_at(episode, i)).items()}
         features, candidates = (value.numpy() for value in decision(feed | {"noise": noise})[3:])
         draws = draws or bool(np.ptp(candidates, axis=0).max() > 1e-6)
-        kept.append(features[np.square((candidates - wanted[episode.name][i]) / scale).sum((1, 2)).argmin()])
+        wanted = chunks(episode, found.rows, found.rate_hz, [i])
+        kept.append(features[np.square((candidates - wanted) / scale).sum((1, 2)).argmin()])
     return np.stack(kept), draws
 
 
@@ -121,29 +116,21 @@ def export_foreign(
     `selector` maps features (N, F) to pseudo-counts (N,); of so many `candidates`, unless run otherwise, the largest wins.
     Raises PolicyError, leaving `out` as it was, where the graph differs from the library by more than `tolerance` on `episodes`.
     """
-    refuse_foreign(out)
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     decision = ForeignDecision(found, len(episodes[0].joint_names), selector).eval()
-    with torch.no_grad():
-        write_graph(cast(Any, decision), part / MODEL)
-        features = int(decision(decision.example())[3].shape[1])
-        example = {name: value.numpy() for name, value in decision.example().items()}
-    found.tidy()
-    measured = set_precision(part / MODEL, precision, (feed for _, feed in recorded_inputs(episodes, example, 64)))
-    parity = compared(found, episodes, OnnxRuntimeEngine(measured, precision=precision))
-    if measured != part / MODEL:
-        measured.unlink()
-    try:
+    with new_bundle(out) as part:
+        with torch.no_grad():
+            write_graph(cast(Any, decision), part / MODEL)
+            features = int(decision(decision.example())[3].shape[1])
+            example = {name: value.numpy() for name, value in decision.example().items()}
+        found.tidy()
+        measured = set_precision(part / MODEL, precision, (feed for _, feed in recorded_inputs(episodes, example, 64)))
+        parity = compared(found, episodes, OnnxRuntimeEngine(measured, precision=precision))
         _check(found, parity, tolerance or TOLERANCES_RAD[precision])
-    except PolicyError:
-        shutil.rmtree(part)
-        raise
-    manifest = _manifest(found, episodes, features, parity, {MODEL: sha256_of(part / MODEL)})
-    chooses = "" if selector is None else "taco"
-    write_manifest(part, replace(manifest, precision=precision, selector=chooses, candidates=candidates))
-    put_in_place(part, out)
+        if measured != part / MODEL:
+            measured.unlink()
+        manifest = _manifest(found, episodes, features, parity, {MODEL: sha256_of(part / MODEL)})
+        chooses = "" if selector is None else "taco"
+        write_manifest(part, replace(manifest, precision=precision, selector=chooses, candidates=candidates))
     return out
 
 
@@ -158,17 +145,16 @@ def _check(found: Foreign, parity: Mapping[str, float], tolerance: float) -> Non
 
 def compared(found: Foreign, episodes: Sequence[Episode], engine: OnnxRuntimeEngine) -> dict[str, float]:
     """The graph in `engine` against the library, on evenly spread observations of `episodes`. Raises PolicyError without one."""
-    spots = [(episode, i) for episode in episodes for i in range(len(episode))]
-    if not spots:
+    if not (spots := spread(episodes, OBSERVATIONS)):
         raise PolicyError("parity: found no recorded episode, allowed at least 1; parity is measured on real observations")
     noise = np.random.default_rng(0).standard_normal((COMPARED, found.rows, len(episodes[0].joint_names))).astype(np.float32)
-    worst, chosen = 0.0, np.linspace(0, len(spots) - 1, min(OBSERVATIONS, len(spots))).astype(int)
-    for k in chosen:
-        seen = observation_at(*spots[k])
+    worst = 0.0
+    for episode, i in spots:
+        seen = observation_at(episode, i)
         drawn = engine.run(["candidates"], _inputs(found, seen) | {"noise": noise})[0]
         difference = np.asarray(drawn, np.float64) - found.original(seen, noise)
         worst = float(np.maximum(worst, np.abs(difference).max()))  # keeps NaN
-    return {"max_abs_rad": worst, "observations": float(len(chosen))}
+    return {"max_abs_rad": worst, "observations": float(len(spots))}
 
 
 def _manifest(

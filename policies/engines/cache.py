@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from robot_stack.data.whole_file import whole
+from robot_stack.data.whole_file import sync, whole
 
 HEADER_BYTES = 1 << 16
 
@@ -80,7 +80,6 @@ def write_engine(path: Path, key: EngineKey, engine: bytes) -> None:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """The whole file or none: written beside, flushed to the disk, renamed."""
-    with whole(path) as part, part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    with whole(path) as part:
+        part.write_bytes(content)
+        sync(part)

@@ -155,7 +155,7 @@ class Plant:
         now_ns = time.monotonic_ns()
 
         def heard() -> bool:
-            return bool(self.operator.recorder_status()["heard_ns"].get(VERDICT.name, 0) > now_ns)
+            return (self.operator.recorder_status()["heard_ns"][VERDICT.name] or 0) > now_ns
 
         self._await(heard, f"{RECORDER_NODE}: hears no verdicts")
 

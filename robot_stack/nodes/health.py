@@ -28,19 +28,20 @@ class Ear:
         self._topic, self._callback = topic, callback
         self._stamped = not raw and topic.type != EMPTY
         self._messages = self._age_ns = 0
-        self._last_ns: int | None = None
+        self.last_ns: int | None = None
+        """When the newest came; None before the first."""
 
     def __call__(self, message: Any) -> None:
         """`message` has come."""
         now_ns = time.monotonic_ns()
-        self._messages, self._last_ns = self._messages + 1, now_ns
+        self._messages, self.last_ns = self._messages + 1, now_ns
         if self._stamped:
             self._age_ns = max(self._age_ns, now_ns - stamp_ns(message))
         self._callback(message)
 
     def check(self, now_ns: int, dt_ns: int) -> Iterable[Reading]:
         """What came since this was last asked."""
-        heard = Hearing(self._messages, self._age_ns, self._last_ns)
+        heard = Hearing(self._messages, self._age_ns, self.last_ns)
         self._messages = self._age_ns = 0
         yield topic_reading(self._topic.name, self._topic.stale_s, heard, now_ns, dt_ns)
 

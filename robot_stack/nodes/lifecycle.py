@@ -126,14 +126,14 @@ class ManagedNode(LifecycleNode):
         subscription = self.create_subscription(kind, name, take, newest(topic), raw=raw)
         self._opened.append((self.destroy_subscription, subscription))
 
-    def record(self, topic: Topic, callback: Callable[[bytes], None]) -> Callable[[], bool]:
-        """Call `callback` with the bytes of every message of `topic` while the job lives; asks whether anybody publishes it."""
+    def record(self, topic: Topic, callback: Callable[[bytes], None]) -> Callable[[], tuple[bool, int | None]]:
+        """Hand the bytes of each message of `topic` to `callback`; asks whether anybody publishes it, and when it last came (ns)."""
         ear = Ear(topic, callback, raw=True)
         self.health.watch(ear.check)
         kind, name = message_class(topic.type), topic.wire_name(self.get_namespace())
         subscription = self.create_subscription(kind, name, ear, every(topic), raw=True)
         self._opened.append((self.destroy_subscription, subscription))
-        return lambda: bool(subscription.get_publisher_count())
+        return lambda: (bool(subscription.get_publisher_count()), ear.last_ns)
 
     def serve(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:
         """Answer the service `name` for as long as the job lives."""

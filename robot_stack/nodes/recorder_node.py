@@ -38,7 +38,6 @@ class RecorderJob:
         self._recorder = Recorder(run.collect, partial(node.sayer.leave, "log"), node.fail)
         node.text("path", refusal=lambda path: node.door.refuses(f"path {path}") if path else "")
         node.text("scenario")
-        self._heard_ns: dict[str, int] = {}
         cameras = [camera.name for camera in run.robot.cameras]
         self._found = {topic.name: node.record(topic, self._taker(topic.name)) for topic in topics(cameras)}
         served: dict[str, Callable[[], str]] = {
@@ -65,13 +64,8 @@ class RecorderJob:
         self._recorder.close()
 
     def _taker(self, topic: str) -> Callable[[bytes], None]:
-        put, heard_ns = self._recorder.put, self._heard_ns
-
-        def take(data: bytes) -> None:
-            heard_ns[topic] = now_ns = time.monotonic_ns()
-            put(topic, now_ns, data)
-
-        return take
+        put, now = self._recorder.put, time.monotonic_ns
+        return lambda data: put(topic, now(), data)
 
     def _start(self) -> str:
         path = Path(self._node.text("path") or _next(Path(self._run.folder)))
@@ -79,9 +73,11 @@ class RecorderJob:
 
     def _status(self) -> str:
         """`unfound`: the topics of which it has found no publisher; what they carry now is in no log. `heard_ns`: when each was
-        last heard: of one that was killed and started again DDS tells late, and counts the dead publisher for seconds."""
-        unfound = [name for name, found in self._found.items() if not found()]
-        return json.dumps(self._recorder.status() | {"unfound": unfound, "heard_ns": dict(self._heard_ns)})
+        last heard (null: never); of one that was killed and started again DDS tells late, and counts the dead one for seconds."""
+        found = {name: ask() for name, ask in self._found.items()}
+        unfound = [name for name, (published, _) in found.items() if not published]
+        heard_ns = {name: last_ns for name, (_, last_ns) in found.items()}
+        return json.dumps(self._recorder.status() | {"unfound": unfound, "heard_ns": heard_ns})
 
     def _metadata(self) -> LogMetadata:
         run = self._run
