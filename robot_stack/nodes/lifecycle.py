@@ -127,7 +127,7 @@ class ManagedNode(LifecycleNode):
         self._opened.append((self.destroy_subscription, subscription))
 
     def record(self, topic: Topic, callback: Callable[[bytes], None]) -> Callable[[], tuple[bool, int | None]]:
-        """Hand the bytes of each message of `topic` to `callback`; asks whether anybody publishes it, and when it last came (ns)."""
+        """Hand the bytes of all messages of `topic` to `callback`; asks whether anybody publishes it, when it last came (ns)."""
         ear = Ear(topic, callback, raw=True)
         self.health.watch(ear.check)
         kind, name = message_class(topic.type), topic.wire_name(self.get_namespace())
